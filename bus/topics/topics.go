@@ -1,0 +1,37 @@
+// Package topics is the list of every topic: who writes it, who reads it, how it is kept.
+package topics
+
+// The topics core nodes own by partition number. All have the same partition count, so that
+// whatever carries an entity's id meets on one node.
+const (
+	// RuleEngine carries DeviceUplink and RuleMessage (header Kind tells them apart), keyed by
+	// originator: transports and core → the owner.
+	RuleEngine = "tb.rule-engine"
+	// Core carries CoreMessage keyed by entity: transports and core → the owner.
+	Core = "tb.core"
+	// TransportRequests carries TransportRequest keyed by credential: transports → the owner.
+	TransportRequests = "tb.transport.api.requests"
+)
+
+// Topics that everyone reads, or nobody owns.
+const (
+	// Events carries EntityEvent keyed by entity: core → all.
+	Events = "tb.events"
+	// DeadLetters carries DeadLetter keyed by originator: core → operator.
+	DeadLetters = "tb.dead-letters"
+)
+
+// Prefixes of the topics one process reads alone.
+const (
+	TransportResponses = "tb.transport.api.responses." // + transport node: answers and DeviceDownlink
+	CoreResponses      = "tb.core.responses."          // + core node: answers and live updates
+)
+
+// KindHeader names the record header that says what a tb.rule-engine record holds.
+const KindHeader = "kind"
+
+// Values of KindHeader. A record without the header is an uplink.
+const (
+	KindUplink      = "uplink"
+	KindRuleMessage = "rule"
+)

@@ -1,0 +1,126 @@
+// Package storage holds the interfaces every store backend implements, by use. A backend
+// passes storagetest. All methods are safe for concurrent use. Times are milliseconds since
+// the epoch unless named otherwise; ranges include their start and exclude their end.
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/sluice-iot/sluice/proto/ident"
+	"github.com/sluice-iot/sluice/proto/telemetry"
+)
+
+// Errors of every backend. Compare with errors.Is.
+var (
+	// ErrNotFound: there is no such document or claim.
+	ErrNotFound = errors.New("storage: not found")
+	// ErrVersion: the document was changed meanwhile.
+	ErrVersion = errors.New("storage: version conflict")
+	// ErrTaken: a unique name or credential belongs to another document.
+	ErrTaken = errors.New("storage: already taken")
+	// ErrUnavailable: the store cannot take the request now; the same request may succeed later.
+	ErrUnavailable = errors.New("storage: unavailable")
+	// ErrInvalid: the store refuses this data however often it is tried.
+	ErrInvalid = errors.New("storage: invalid")
+)
+
+// Scope is where a write or an attribute belongs.
+type Scope uint8
+
+// The scopes. Timeseries is the scope of telemetry; the others are those of attributes.
+const (
+	Timeseries Scope = iota
+	Client
+	Shared
+	Server
+)
+
+// Write is the values of one entity at one time, to be stored.
+type Write struct {
+	Entity ident.EntityID
+	Scope  Scope
+	Time   int64 // of the reading; for attributes the time of the update
+	// Stamp (µs) decides between two writes of the same cell: the larger wins.
+	Stamp  int64
+	TTL    time.Duration // of time series rows; 0 keeps them
+	Values []telemetry.KeyValue
+	// Timeseries scope only: leave out the history row, or the latest value.
+	SkipHistory, SkipLatest bool
+}
+
+// Entry is one latest value or attribute; for attributes Time is the last update.
+type Entry struct {
+	telemetry.KeyValue
+	Time int64
+}
+
+// Point is one value of a series.
+type Point struct {
+	Time  int64
+	Value telemetry.Value
+}
+
+// Span is a half-open range of time.
+type Span struct{ Start, End int64 }
+
+// Telemetry is time series, latest values and attributes: the values of entities.
+type Telemetry interface {
+	// Write stores the whole batch durably; nil means all of it is. Same series and time: the larger Stamp
+	// wins, the later in the batch on a tie. Latest: the larger Time wins, an equal Time replaces. Values
+	// are not kept after return. ErrUnavailable and ErrInvalid speak of the whole batch (nothing was stored on ErrInvalid).
+	Write(ctx context.Context, batch []Write) error
+	// Range yields one series' points within span, in order of time (descending if newestFirst). Expired rows are invisible.
+	Range(ctx context.Context, e ident.EntityID, key string, within Span, newestFirst bool) iter.Seq2[Point, error]
+	// Latest returns latest values, sorted by key; keys nil means all.
+	Latest(ctx context.Context, e ident.EntityID, keys []string) ([]Entry, error)
+	// Attributes returns attributes of one scope, sorted by key; keys nil means all.
+	Attributes(ctx context.Context, e ident.EntityID, scope Scope, keys []string) ([]Entry, error)
+	// DeleteSeries removes history rows within span.
+	DeleteSeries(ctx context.Context, e ident.EntityID, keys []string, within Span) error
+	// DeleteLatest removes latest values.
+	DeleteLatest(ctx context.Context, e ident.EntityID, keys []string) error
+	// DeleteAttributes removes attributes.
+	DeleteAttributes(ctx context.Context, e ident.EntityID, scope Scope, keys []string) error
+	// DeleteEntity removes all values of an entity.
+	DeleteEntity(ctx context.Context, e ident.EntityID) error
+}
+
+// Document is a stored entity: an opaque body under compare-and-set.
+type Document struct {
+	Tenant  ident.TenantID // zero for entities of the system
+	ID      ident.EntityID
+	Version int64 // 1 after create
+	Body    json.RawMessage
+	// Claims are the unique rows this document holds, such as "device-name/<tenant>/<name>". Unique over the whole store.
+	Claims []string
+}
+
+// Entities is versioned documents with unique claims.
+type Entities interface {
+	// Create stores a new document with Version 1 and its claims: ErrTaken (wrapping names the claim) when one is another's.
+	Create(ctx context.Context, d Document) error
+	// Update replaces the document if its stored version is d.Version, and makes that d.Version+1. Claims are exchanged
+	// with it. ErrVersion, ErrTaken, ErrNotFound. It returns the new version.
+	Update(ctx context.Context, d Document) (int64, error)
+	// Delete removes a document and its claims; version 0 means whatever it is.
+	Delete(ctx context.Context, tenant ident.TenantID, id ident.EntityID, version int64) error
+	// Get reads a document. Another tenant's is ErrNotFound.
+	Get(ctx context.Context, tenant ident.TenantID, id ident.EntityID) (Document, error)
+	// ByClaim reads the document that holds a claim.
+	ByClaim(ctx context.Context, claim string) (Document, error)
+	// List yields the tenant's documents of one type in order of id, starting after `after` (zero: from the first).
+	List(ctx context.Context, tenant ident.TenantID, kind ident.EntityType, after ident.ID) iter.Seq2[Document, error]
+}
+
+// Store is one backend, opened.
+type Store interface {
+	Telemetry
+	Entities
+	// Ready returns nil, or why the store takes no writes now (ErrUnavailable).
+	Ready() error
+	Close() error
+}
