@@ -1,0 +1,54 @@
+# Sluice. `make help` lists what there is; `make verify` is what CI runs first.
+SHELL := bash
+MODULES := $(shell sed -n 's/^\t\.\///p' go.work)
+PACKAGES := $(addprefix ./,$(addsuffix /...,$(filter-out tests,$(MODULES))))
+FUZZTIME ?= 30s
+
+.PHONY: help build test race lint fix generate modules bench fuzz ledger clients verify demo
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+build: ## build the binary into bin/
+	go build -o bin/sluice ./sluice
+
+demo: build ## everything in one process, with demo accounts and simulated devices
+	./bin/sluice demo
+
+test: ## the standard run: needs nothing but Go
+	go test $(PACKAGES)
+	go test -count=1 ./tests/...
+
+race: ## the same under the race detector
+	go test -race $(PACKAGES)
+	go test -race -count=1 ./tests/...
+
+ledger: build ## kill -9 under load, twenty times, and check what was acknowledged against what is stored
+	LEDGER_KILLS=20 go test -count=1 -v -timeout 20m -run 'TestLedger' ./tests/system
+
+clients: build ## clients nobody here wrote: mosquitto, curl, libcoap, paho
+	tests/clients/run
+
+lint: ## vet, staticcheck, errcheck, formatting
+	go vet work
+	tools/lint
+
+fix: ## repair what can be repaired
+	tools/format -w
+	go fix work
+
+generate: ## everything that is generated, again
+	cd tools && GOWORK=off go run ./protogen ../proto ../proto/gen
+	go test ./sluice/... -run 'Reference' -update
+
+modules: ## level the go.mod files and tidy each
+	tools/modules
+
+bench: ## side by side with the bare broker, the bare store and the peers (Debian packages mosquitto, libcoap3-bin)
+	go run ./tests/bench
+
+fuzz: ## each fuzz target for FUZZTIME
+	tools/fuzz $(FUZZTIME)
+
+verify: build lint test race ## what CI runs before the slower stages
+	tools/alone
