@@ -1,0 +1,133 @@
+package system
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/sluice-iot/sluice/tests/system/ledger"
+)
+
+// Tenant is a person at the REST API.
+type Tenant struct {
+	base, token string
+	client      http.Client
+}
+
+// ref is an entity's id as the API writes it.
+type ref struct {
+	EntityType string `json:"entityType"`
+	ID         string `json:"id"`
+}
+
+// Login returns a tenant (or administrator) at the API of base.
+func Login(ctx context.Context, base, user, password string) (*Tenant, error) {
+	t := &Tenant{base: base, client: http.Client{Timeout: 20 * time.Second}}
+	var tokens struct{ Token string }
+	err := t.call(ctx, http.MethodPost, "/api/auth/login", map[string]string{"username": user, "password": password}, &tokens)
+	t.token = tokens.Token
+	return t, err
+}
+
+// call sends body as JSON and decodes the answer into answer (a *string takes it raw).
+func (t *Tenant) call(ctx context.Context, method, path string, body, answer any) error {
+	var in io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		in = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, t.base+path, in)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if t.token != "" {
+		request.Header.Set("X-Authorization", "Bearer "+t.token)
+	}
+	response, err := t.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode/100 != 2 {
+		return fmt.Errorf("%s %s: %d %s", method, path, response.StatusCode, text)
+	}
+	switch answer := answer.(type) {
+	case nil:
+		return nil
+	case *string:
+		*answer = string(text)
+		return nil
+	}
+	return json.Unmarshal(text, answer)
+}
+
+var activateToken = regexp.MustCompile(`activateToken=([A-Za-z0-9]+)`)
+
+// NewTenant makes a tenant with one administrator and logs that one in; t must be the system's administrator.
+func (t *Tenant) NewTenant(ctx context.Context, title string) (*Tenant, error) {
+	var made struct{ ID ref }
+	if err := t.call(ctx, http.MethodPost, "/api/tenant", map[string]any{"title": title}, &made); err != nil {
+		return nil, err
+	}
+	email := title + "@example.org"
+	user := map[string]any{"email": email, "authority": "TENANT_ADMIN", "tenantId": made.ID}
+	if err := t.call(ctx, http.MethodPost, "/api/user?sendActivationMail=false", user, &made); err != nil {
+		return nil, err
+	}
+	var link string
+	if err := t.call(ctx, http.MethodGet, "/api/user/"+made.ID.ID+"/activationLink", nil, &link); err != nil {
+		return nil, err
+	}
+	match := activateToken.FindStringSubmatch(link)
+	if match == nil {
+		return nil, fmt.Errorf("no token in the activation link %q", link)
+	}
+	activation := map[string]string{"activateToken": match[1], "password": "a-long-password"}
+	if err := t.call(ctx, http.MethodPost, "/api/noauth/activate?sendActivationMail=false", activation, nil); err != nil {
+		return nil, err
+	}
+	return Login(ctx, t.base, email, "a-long-password")
+}
+
+// NewDevice makes a device with an access token and returns its id.
+func (t *Tenant) NewDevice(ctx context.Context, name, token string) (string, error) {
+	var made struct{ ID ref }
+	err := t.call(ctx, http.MethodPost, "/api/device?accessToken="+url.QueryEscape(token), map[string]any{"name": name, "type": "default"}, &made)
+	return made.ID.ID, err
+}
+
+// Rows reads the whole series called key of a device, whose values are reading numbers.
+func (t *Tenant) Rows(ctx context.Context, device, key string) ([]ledger.Row, error) {
+	var answer map[string][]struct {
+		TS    int64  `json:"ts"`
+		Value string `json:"value"`
+	}
+	path := fmt.Sprintf("/api/plugins/telemetry/DEVICE/%s/values/timeseries?keys=%s&startTs=0&endTs=4102444800000&limit=1000000&agg=NONE&orderBy=ASC", device, key)
+	if err := t.call(ctx, http.MethodGet, path, nil, &answer); err != nil {
+		return nil, err
+	}
+	var rows []ledger.Row
+	for _, point := range answer[key] {
+		n, err := strconv.Atoi(point.Value)
+		if err != nil {
+			return nil, fmt.Errorf("stored value %q is no reading number", point.Value)
+		}
+		rows = append(rows, ledger.Row{Time: point.TS, N: n})
+	}
+	return rows, nil
+}
