@@ -37,6 +37,15 @@ type Credentials struct {
 	HasUsername, HasPassword     bool
 }
 
+// CachedAuthenticator is an Authenticator that can tell what it knows already. A protocol whose
+// devices share one socket asks it first, so that one unknown device never holds up the others.
+type CachedAuthenticator interface {
+	Authenticator
+	// Cached returns the device c belongs to if this process knows it now. It never waits;
+	// false says nothing about c: ask Authenticate.
+	Cached(c Credentials) (*Device, bool)
+}
+
 // Origin says where an uplink came from; it travels in the uplink.
 type Origin struct {
 	Transport string // MQTT, HTTP or COAP
