@@ -1,0 +1,142 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+)
+
+// start runs a listener of c that is ready and has one operators' handler, /letters.
+func start(t *testing.T, c Config) *Listener {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "test_answer"}, func() float64 { return 42 }))
+	l, err := New(c, slog.New(slog.DiscardHandler), registry, func() map[string]error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Handle("/letters", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "letters") }))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		goleak.VerifyNone(t)
+	})
+	return l
+}
+
+func ask(t *testing.T, client *http.Client, method, url string, header http.Header) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range header {
+		request.Header[name] = values
+	}
+	request.Host = header.Get("Host")
+	request.Close = true
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+func TestProbesAndMetrics(t *testing.T) {
+	l := start(t, Config{Listen: "127.0.0.1:0"})
+	for path, want := range map[string]string{"/live": "", "/ready": `"ready":true`, "/metrics": "test_answer 42"} {
+		status, body := ask(t, http.DefaultClient, http.MethodGet, "http://"+l.Addr()+path, nil)
+		if status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
+func TestGuard(t *testing.T) {
+	for _, c := range []struct {
+		name, token, method string
+		header              http.Header
+		want                int
+	}{
+		{name: "by address", want: 200},
+		{name: "by localhost", header: http.Header{"Host": {"localhost:9090"}}, want: 200},
+		{name: "by a name that resolves to it", header: http.Header{"Host": {"evil.example:9090"}}, want: 403},
+		{name: "from another site's page", method: "POST", header: http.Header{"Sec-Fetch-Site": {"cross-site"}}, want: 403},
+		{name: "with the token", token: "secret", header: http.Header{"Authorization": {"Bearer secret"}}, want: 200},
+		{name: "with the token, by a name", token: "secret", header: http.Header{"Authorization": {"Bearer secret"}, "Host": {"node7:9090"}}, want: 200},
+		{name: "without the token", token: "secret", want: 401},
+		{name: "with a wrong one", token: "secret", header: http.Header{"Authorization": {"Bearer wrong"}}, want: 401},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := start(t, Config{Listen: "127.0.0.1:0", Token: c.token})
+			if status, body := ask(t, http.DefaultClient, c.method, "http://"+l.Addr()+"/letters", c.header); status != c.want {
+				t.Errorf("%d %s, want %d", status, body, c.want)
+			}
+		})
+	}
+}
+
+func TestUnixSocketNeedsNoToken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	if err := os.WriteFile(path, []byte("left behind"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := start(t, Config{Socket: path, Token: "secret"})
+	if l.Addr() != "" {
+		t.Errorf("it has a TCP address: %s", l.Addr())
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}}}
+	if status, body := ask(t, client, http.MethodGet, "http://node/letters", nil); status != http.StatusOK || body != "letters" {
+		t.Errorf("%d %s", status, body)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("others may open the socket: %v %v", info.Mode(), err)
+	}
+}
+
+func TestReadyGivesReasons(t *testing.T) {
+	l, err := New(Config{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry(),
+		func() map[string]error { return map[string]error{"store": errors.New("store: disk is full")} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, answer := requestTo("/ready")
+	l.handler(true).ServeHTTP(answer, request)
+	if answer.Code != http.StatusServiceUnavailable || !strings.Contains(answer.Body.String(), `"store":"store: disk is full"`) {
+		t.Errorf("%d %s", answer.Code, answer.Body)
+	}
+}
+
+func TestOtherThanLoopbackNeedsAToken(t *testing.T) {
+	if _, err := New(Config{Listen: "0.0.0.0:0"}, nil, nil, nil); err == nil || !strings.Contains(err.Error(), "admin-token") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func requestTo(path string) (*http.Request, *httptest.ResponseRecorder) {
+	return httptest.NewRequest(http.MethodGet, path, nil), httptest.NewRecorder()
+}
