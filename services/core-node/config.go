@@ -1,0 +1,49 @@
+package corenode
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config is what operators set. Every bound of the service is here.
+type Config struct {
+	DataDir    string `name:"data" help:"Folder that holds everything stored." default:"./data"`
+	HTTPListen string `name:"http-listen" help:"Address of REST and WebSocket; empty for no listener of its own." default:""`
+	Demo       bool   `name:"core-demo" help:"Install demo accounts and devices at first start." default:"false"`
+
+	PackRecords    int           `name:"core-pack-records" help:"Most records of a partition handled and stored together." default:"2000"`
+	PackBytes      int           `name:"core-pack-bytes" help:"Values beyond this many bytes are stored in a batch of their own." default:"4194304"`
+	Window         int           `name:"core-window" help:"Most messages of a partition taken on and not yet committed." default:"20000"`
+	CommitInterval time.Duration `name:"core-commit-interval" help:"Longest time between a finished pack and its commit." default:"100ms"`
+	NodeSlots      int           `name:"core-node-slots" help:"Most rule nodes of a partition waiting for the outside world at once." default:"64"`
+	NodeTimeout    time.Duration `name:"core-node-timeout" help:"Longest time one rule node may work on one message." default:"30s"`
+	NodeExecutions int           `name:"core-node-executions" help:"Most rule nodes one message may run through." default:"1000"`
+	Retries        int           `name:"core-retries" help:"How often a message that failed by its own fault is tried again before it is a dead letter." default:"0"`
+	RetryBackoff   time.Duration `name:"core-retry-backoff" help:"Pause before the first retry; doubles up to a minute." default:"1s"`
+	CallSlots      int           `name:"core-call-slots" help:"Most calls of transports answered at once, per partition." default:"32"`
+	DrainTimeout   time.Duration `name:"core-drain-timeout" help:"Longest time for what is in hand to be finished at a stop." default:"10s"`
+
+	InactivityTimeout time.Duration `name:"core-inactivity-timeout" help:"A device silent for this long is inactive, unless its inactivityTimeout attribute says otherwise." default:"10m"`
+	InactivityCheck   time.Duration `name:"core-inactivity-check" help:"How often silence is looked for." default:"60s"`
+	StateDevices      int           `name:"core-state-devices" help:"Most devices of a partition whose connectivity is kept in memory." default:"500000"`
+	DeviceSessions    int           `name:"core-device-sessions" help:"Most sessions known of one device; the oldest is forgotten." default:"16"`
+	Watchers          int           `name:"core-watchers" help:"Most watchers of live values." default:"100000"`
+	DeadLetterScan    int           `name:"core-dead-letter-scan" help:"Most dead letters looked through by one operator's request." default:"100000"`
+}
+
+func (c Config) validate() error {
+	for name, value := range map[string]int{
+		"core-pack-records": c.PackRecords, "core-pack-bytes": c.PackBytes, "core-window": c.Window,
+		"core-node-slots": c.NodeSlots, "core-call-slots": c.CallSlots, "core-state-devices": c.StateDevices,
+		"core-device-sessions": c.DeviceSessions, "core-watchers": c.Watchers, "core-dead-letter-scan": c.DeadLetterScan,
+	} {
+		if value <= 0 {
+			return fmt.Errorf("--%s: %d is not a positive number", name, value)
+		}
+	}
+	if c.DataDir == "" {
+		return errors.New("--data: a folder is needed")
+	}
+	return nil
+}
