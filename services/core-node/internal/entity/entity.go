@@ -20,8 +20,12 @@ type Device struct {
 	Type           string // the profile's name
 	Label          string
 	AdditionalInfo json.RawMessage
-	CreatedTime    int64
-	Version        int64
+	Data           json.RawMessage // the REST API's deviceData
+	Firmware       ident.ID
+	Software       ident.ID
+	External       ident.ID
+	CreatedTime    int64 // ms
+	Version        int64 // 1 after create, +1 per save
 }
 
 // CredentialsType is one of the names the REST API uses.
@@ -53,19 +57,20 @@ type Profile struct {
 	DefaultRuleChain ident.ID
 	DefaultQueue     string
 	IsDefault        bool
-	Body             json.RawMessage // the whole as the REST API shows it
+	Body             json.RawMessage // the other fields the REST API shows, such as profileData, as one object
 	CreatedTime      int64
 	Version          int64
 }
 
 // RuleChain is a stored rule chain: its exported JSON with connections by index.
 type RuleChain struct {
-	ID       ident.ID
-	Tenant   ident.TenantID
-	Name     string
-	Root     bool
-	Metadata json.RawMessage // {"ruleChain":{…},"metadata":{firstNodeIndex,nodes,connections,…}}
-	Version  int64
+	ID          ident.ID
+	Tenant      ident.TenantID
+	Name        string
+	Root        bool
+	Metadata    json.RawMessage // {"ruleChain":{…},"metadata":{firstNodeIndex,nodes,connections,…}}
+	CreatedTime int64
+	Version     int64
 }
 
 // Devices is what the message path asks of devices. Not found is storage.ErrNotFound.
