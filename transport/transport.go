@@ -4,6 +4,11 @@
 // A protocol's service owns sockets and wire formats; it calls Authenticate once per session
 // (or request), then PublishTelemetry and PublishAttributes, and acknowledges to the device
 // from the callback, never earlier: nil means the bus has it durably.
+//
+// A process has one Transport, however many protocols it serves: the program makes it with New
+// and hands it to each service (`New(Config, *transport.Transport, process.Env)`), so that a
+// device's clock, session and rates are one over all protocols. Services use it through the
+// interfaces below.
 package transport
 
 import (
@@ -14,8 +19,9 @@ import (
 	"github.com/sluice-iot/sluice/proto/telemetry"
 )
 
-// Device is an authenticated device. It is shared by all of its sessions and requests in this
-// process and is safe for concurrent use.
+// Device is an authenticated device, as Authenticate found it. What must be one per device and
+// process (its clock, its rates) is shared by all Devices of one id. Safe for concurrent use;
+// only Authenticate makes one that a Transport takes.
 type Device struct {
 	Tenant        ident.TenantID
 	ID            ident.DeviceID
@@ -26,7 +32,8 @@ type Device struct {
 	Gateway       bool
 	TransportType string // DEFAULT, MQTT or COAP: which transports may serve it
 
-	clock deviceClock
+	state       *deviceState
+	credentials Credentials // to ask again when the device changes
 }
 
 // Credentials are what a device presented.

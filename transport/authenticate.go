@@ -1,0 +1,250 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-iot/sluice/bus/topics"
+	"github.com/sluice-iot/sluice/proto/fault"
+	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
+)
+
+// verdict is what the core said of credentials: a device, or err.
+type verdict struct {
+	device *Device
+	err    error
+	until  time.Time
+	// asOf is the number of the last event heard before the core was asked.
+	asOf uint64
+}
+
+// outdated reports whether v's device changed since.
+func (v *verdict) outdated() bool {
+	return v.device != nil && v.device.state.changed.Load() > v.asOf
+}
+
+// credentials remembers verdicts. A verdict that no longer holds stays until it is replaced or
+// pushed out, and its device's state (clock, rates) with it.
+type credentials struct {
+	known *otter.Cache[Credentials, *verdict]
+
+	mu      sync.Mutex
+	closed  bool
+	flights map[Credentials]*flight
+	slots   chan struct{}
+	calls   sync.WaitGroup
+}
+
+// flight is a call in progress; whoever presents the same credentials meanwhile waits for it.
+type flight struct {
+	done    chan struct{}
+	verdict *verdict
+}
+
+func newCredentials(c *Config) (*credentials, error) {
+	known, err := otter.New(&otter.Options[Credentials, *verdict]{
+		MaximumSize: c.CredentialsCached,
+		// In the caller's goroutine: the cache needs none of its own.
+		Executor: func(task func()) { task() },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the credentials cache: %w", err)
+	}
+	return &credentials{known: known, flights: map[Credentials]*flight{}, slots: make(chan struct{}, c.CallsInFlight)}, nil
+}
+
+// Authenticate implements Authenticator.
+func (t *Transport) Authenticate(ctx context.Context, c Credentials) (*Device, error) {
+	if v, found := t.credentials.known.GetIfPresent(c); found && t.holds(v) {
+		t.metrics.credentialHits.Inc()
+		return v.device, v.err
+	}
+	return t.check(ctx, c)
+}
+
+// holds reports whether v may still be believed.
+func (t *Transport) holds(v *verdict) bool {
+	return !v.outdated() && v.asOf >= t.events.missed.Load() && time.Now().Before(v.until)
+}
+
+// check asks the core, once for all who wait for the same answer.
+func (t *Transport) check(ctx context.Context, c Credentials) (*Device, error) {
+	size := len(c.Token) + len(c.ClientID) + len(c.Username) + len(c.Password)
+	if size > t.config.CredentialsMaxBytes || c.key() == "" {
+		t.metrics.credentialsRejected.Inc()
+		return nil, errUnknown
+	}
+	t.metrics.credentialMisses.Inc()
+	k := t.credentials
+	select {
+	case k.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fault.Wrap(fault.Unavailable, "wait to check credentials", ctx.Err())
+	}
+	f := t.join(c.clone())
+	if f == nil {
+		return nil, fault.New(fault.Unavailable, "stopping")
+	}
+	select {
+	case <-f.done:
+		return f.verdict.device, f.verdict.err
+	case <-ctx.Done():
+		return nil, fault.Wrap(fault.Unavailable, "check credentials", ctx.Err())
+	}
+}
+
+// join returns the flight that asks for c, started if there is none. The caller's slot goes to
+// the new flight or back. nil: too late, the Transport is closed.
+func (t *Transport) join(c Credentials) *flight {
+	k := t.credentials
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		<-k.slots
+		return nil
+	}
+	if f := k.flights[c]; f != nil {
+		<-k.slots
+		return f
+	}
+	f := &flight{done: make(chan struct{})}
+	k.flights[c] = f
+	k.calls.Go(func() {
+		f.verdict = t.ask(c)
+		k.mu.Lock()
+		delete(k.flights, c)
+		k.mu.Unlock()
+		close(f.done)
+		<-k.slots
+	})
+	return f
+}
+
+// close lets nobody ask any more and waits for the calls in progress.
+func (k *credentials) close() {
+	k.mu.Lock()
+	k.closed = true
+	k.mu.Unlock()
+	k.calls.Wait()
+}
+
+// maxAsks is how often a question is put when its subject changes while it is being answered.
+const maxAsks = 3
+
+// ask gets a verdict from the core and remembers it. It ends within the call budget.
+func (t *Transport) ask(c Credentials) *verdict {
+	ctx, cancel := context.WithTimeout(context.Background(), t.config.CallBudget)
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		asOf, unmatched := t.events.heard.Load(), t.events.unmatched.Load()
+		info, err := t.callValidate(ctx, c)
+		v := &verdict{err: err, asOf: asOf}
+		isNew := false
+		if err == nil {
+			v.device, isNew, v.err = t.device(info, c)
+		}
+		if v.err != nil {
+			t.remember(c, v)
+			return v
+		}
+		// An event that came meanwhile may be younger than the answer. One about a device this
+		// process knew nothing of left no trace but in unmatched.
+		if !v.outdated() && (!isNew || t.events.unmatched.Load() == unmatched) {
+			t.remember(c, v)
+			return v
+		}
+		if attempt == maxAsks {
+			return v
+		}
+	}
+}
+
+// remember keeps v as long as it may be believed. A fault of the platform is nobody's verdict.
+func (t *Transport) remember(c Credentials, v *verdict) {
+	keep := t.config.CredentialsFresh
+	switch {
+	case v.err != nil && fault.KindOf(v.err) != fault.Unauthenticated && fault.KindOf(v.err) != fault.Denied:
+		return
+	case v.err != nil:
+		t.metrics.credentialsRejected.Inc()
+		keep = t.config.CredentialsRejected
+	case !t.events.followed.Load():
+		keep = min(keep, t.config.CredentialsRejected) // a change would not be heard of
+	}
+	v.until = time.Now().Add(keep)
+	t.credentials.known.Set(c, v)
+}
+
+// callValidate puts the question on the bus, keyed by credential.
+func (t *Transport) callValidate(ctx context.Context, c Credentials) (*sluicepb.DeviceInfo, error) {
+	request, err := proto.Marshal(c.request())
+	if err != nil {
+		return nil, errUnknown // not UTF-8: no credentials are
+	}
+	reply, err := t.bus.Call(ctx, topics.TransportRequests, []byte(c.key()), request, t.config.CallBudget)
+	t.metrics.calls.WithLabelValues("validate", result(err)).Inc()
+	if err != nil {
+		return nil, busFault("check credentials", err)
+	}
+	var answer sluicepb.TransportAnswer
+	if err := proto.Unmarshal(reply, &answer); err != nil {
+		return nil, fault.Wrap(fault.Internal, "read the answer to credentials", err)
+	}
+	if f := answer.GetFault(); f != nil {
+		return nil, credentialsFault(f)
+	}
+	if answer.GetDevice() == nil {
+		return nil, errUnknown
+	}
+	return answer.GetDevice(), nil
+}
+
+// credentialsFault keeps to the kinds Authenticate promises.
+func credentialsFault(f *sluicepb.Fault) error {
+	switch fault.Kind(f.GetKind()) {
+	case fault.Unauthenticated, fault.NotFound, fault.Invalid:
+		return errUnknown
+	case fault.Denied, fault.Limited:
+		return fault.FromProto(f)
+	default:
+		return fault.Wrap(fault.Unavailable, "check credentials", fault.FromProto(f))
+	}
+}
+
+// key is what a call about c is keyed by; empty credentials have none and are nobody's.
+func (c *Credentials) key() string {
+	switch {
+	case c.Token != "":
+		return c.Token
+	case c.HasUsername && c.Username != "":
+		return c.Username
+	default:
+		return c.ClientID
+	}
+}
+
+func (c *Credentials) request() *sluicepb.TransportRequest {
+	if c.Token != "" {
+		return &sluicepb.TransportRequest{Body: &sluicepb.TransportRequest_ValidateToken{
+			ValidateToken: &sluicepb.ValidateToken{Token: c.Token},
+		}}
+	}
+	return &sluicepb.TransportRequest{Body: &sluicepb.TransportRequest_ValidateBasic{ValidateBasic: &sluicepb.ValidateBasic{
+		ClientId: c.ClientID, Username: c.Username, Password: c.Password,
+		HasUsername: c.HasUsername, HasPassword: c.HasPassword,
+	}}}
+}
+
+// clone copies c's text, which may point into a request's buffer.
+func (c *Credentials) clone() Credentials {
+	k := *c
+	k.Token, k.ClientID = strings.Clone(c.Token), strings.Clone(c.ClientID)
+	k.Username, k.Password = strings.Clone(c.Username), strings.Clone(c.Password)
+	return k
+}

@@ -1,0 +1,99 @@
+package transport
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-iot/sluice/bus"
+	"github.com/sluice-iot/sluice/bus/topics"
+	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
+	"github.com/sluice-iot/sluice/proto/ident"
+)
+
+// events is what this process heard on tb.events.
+type events struct {
+	heard     atomic.Uint64 // number of the last event
+	unmatched atomic.Uint64 // number of the last one about a device unknown here
+	missed    atomic.Uint64 // number up to which events may have been missed
+	followed  atomic.Bool   // whether the topic is being read
+}
+
+// retryEvents bounds the wait before tb.events is read again after an error.
+const retryEvents = 5 * time.Second
+
+// followEvents reads tb.events until ctx ends. While it cannot, verdicts are believed for a moment only.
+func (t *Transport) followEvents(ctx context.Context) {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, retryEvents) {
+		err := t.followOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		t.log.Warn("reading entity events stopped; trying again", slog.Any("err", err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		}
+	}
+}
+
+func (t *Transport) followOnce(ctx context.Context) error {
+	ready := make(chan struct{})
+	stopped := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-ready:
+			// What was remembered before may have changed unheard.
+			t.events.missed.Store(t.events.heard.Add(1))
+			t.events.followed.Store(true)
+		case <-stopped:
+		}
+	}()
+	err := t.bus.Tail(ctx, topics.Events, ready, t.onEvent)
+	close(stopped)
+	<-watched
+	t.events.followed.Store(false)
+	return err
+}
+
+// onEvent drops what the event outdates and closes the sessions it ends.
+func (t *Transport) onEvent(r bus.Record) {
+	t.metrics.events.Inc()
+	var e sluicepb.EntityEvent
+	if err := proto.Unmarshal(r.Value, &e); err != nil {
+		t.log.Warn("an entity event cannot be read", slog.Int64("offset", r.Offset), slog.Any("err", err))
+		return
+	}
+	if e.GetEntity().GetType() != ident.Device {
+		return // what else a verdict depends on changes rarely, and is read again when it ages
+	}
+	id, err := ident.FromBytes(e.GetEntity().GetId())
+	if err != nil {
+		return
+	}
+	device := ident.DeviceID{ID: id}
+	number := t.events.heard.Add(1)
+	if state := t.devices.find(device); state != nil {
+		state.changed.Store(number)
+	} else {
+		t.events.unmatched.Store(number)
+	}
+	for _, token := range e.GetCredentialsIds() {
+		t.credentials.known.Invalidate(Credentials{Token: token})
+	}
+	switch {
+	case e.GetDeleted():
+		t.sessions.closeDevice(device, sluicepb.CloseReason_DEVICE_DELETED)
+	case e.GetCredentialsChanged():
+		t.sessions.closeDevice(device, sluicepb.CloseReason_CREDENTIALS_CHANGED)
+	default:
+		t.sessions.refresh(device)
+	}
+}

@@ -1,0 +1,69 @@
+package transport
+
+import (
+	"time"
+
+	"github.com/sluice-iot/sluice/proto/ident"
+)
+
+// renew announces again every session whose last announcement is older than the renewal time:
+// what the device's owner knows of it is forgotten otherwise. It stops at the first that the bus
+// does not take; the rest waits for the next time.
+func (r *sessions) renew(now time.Time) {
+	for {
+		r.mu.Lock()
+		s := r.oldest
+		if s == nil || now.Sub(s.announced) < r.t.config.SessionRenewal {
+			r.mu.Unlock()
+			return
+		}
+		err := r.announce(s, nil)
+		if err == nil {
+			s.announced = now
+			r.unlink(s)
+			r.append(s)
+		}
+		r.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// refresh notes that a device with a session changed, so that its uplinks carry its present name,
+// profile and customer.
+func (r *sessions) refresh(d ident.DeviceID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byDevice[d] != nil {
+		r.stale[d] = struct{}{}
+	}
+}
+
+// readAgain asks the core about the devices noted by refresh, as many at a time as there are free
+// slots. The answer reaches the sessions through the devices' shared state.
+func (r *sessions) readAgain() {
+	for {
+		select {
+		case r.t.credentials.slots <- struct{}{}:
+		default:
+			return
+		}
+		c, found := r.nextStale()
+		if !found {
+			<-r.t.credentials.slots
+			return
+		}
+		r.t.join(c)
+	}
+}
+
+func (r *sessions) nextStale() (c Credentials, found bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for d := range r.stale {
+		delete(r.stale, d)
+		return r.byDevice[d].device.credentials, true
+	}
+	return c, false
+}
