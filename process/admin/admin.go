@@ -26,6 +26,9 @@ const (
 	drainTimeout   = 2 * time.Second
 )
 
+// maxSocketPath is what every operating system takes as the path of a Unix socket.
+const maxSocketPath = 103
+
 // Config is where the listener listens and whom it answers.
 type Config struct {
 	Listen string `name:"admin-listen" default:"127.0.0.1:9090" help:"Address for operators: /live, /ready, /metrics and the operator commands. Empty: none."`
@@ -66,7 +69,9 @@ func (l *Listener) bind() error {
 			return fmt.Errorf("admin-listen: %s is not a loopback address: it needs an admin-token", l.config.Listen)
 		}
 	}
-	if l.config.Socket != "" {
+	if len(l.config.Socket) > maxSocketPath {
+		l.log.Warn("no admin socket: its path is too long for the operating system", "path", l.config.Socket)
+	} else if l.config.Socket != "" {
 		unix, err := listenUnix(l.config.Socket)
 		if err != nil {
 			return fmt.Errorf("admin socket: %w", err)
@@ -76,9 +81,12 @@ func (l *Listener) bind() error {
 	return nil
 }
 
-// listenUnix takes the place of a socket that a process which was killed left behind. The
-// folder belongs to one process at a time, so nobody is behind it.
+// listenUnix takes the place of a socket that a process which was killed left behind, but not
+// of one that answers.
 func listenUnix(path string) (net.Listener, error) {
+	if conn, err := net.DialTimeout("unix", path, headerTimeout); err == nil {
+		return nil, errors.Join(fmt.Errorf("%s belongs to a running process", path), conn.Close())
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}

@@ -113,6 +113,9 @@ func TestUnixSocketNeedsNoToken(t *testing.T) {
 	if status, body := ask(t, client, http.MethodGet, "http://node/letters", nil); status != http.StatusOK || body != "letters" {
 		t.Errorf("%d %s", status, body)
 	}
+	if _, err := New(Config{Socket: path}, nil, nil, nil); err == nil || !strings.Contains(err.Error(), "running process") {
+		t.Errorf("a second process took the socket: %v", err)
+	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("others may open the socket: %v %v", info.Mode(), err)
 	}
