@@ -81,6 +81,8 @@ const (
 	Asset         = sluicepb.EntityType_ASSET
 	AssetProfile  = sluicepb.EntityType_ASSET_PROFILE
 	RuleNode      = sluicepb.EntityType_RULE_NODE
+	AdminSettings = sluicepb.EntityType_ADMIN_SETTINGS
+	UserSession   = sluicepb.EntityType_USER_SESSION
 )
 
 // EntityID names any entity.

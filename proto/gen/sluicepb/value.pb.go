@@ -38,6 +38,9 @@ const (
 	EntityType_RULE_NODE               EntityType = 10
 	EntityType_ALARM                   EntityType = 11
 	EntityType_DASHBOARD               EntityType = 12
+	EntityType_ADMIN_SETTINGS          EntityType = 13
+	// USER_SESSION marks a session of a user that ended; its id is the session's.
+	EntityType_USER_SESSION EntityType = 14
 )
 
 // Enum value maps for EntityType.
@@ -56,6 +59,8 @@ var (
 		10: "RULE_NODE",
 		11: "ALARM",
 		12: "DASHBOARD",
+		13: "ADMIN_SETTINGS",
+		14: "USER_SESSION",
 	}
 	EntityType_value = map[string]int32{
 		"ENTITY_TYPE_UNSPECIFIED": 0,
@@ -71,6 +76,8 @@ var (
 		"RULE_NODE":               10,
 		"ALARM":                   11,
 		"DASHBOARD":               12,
+		"ADMIN_SETTINGS":          13,
+		"USER_SESSION":            14,
 	}
 )
 
@@ -312,7 +319,7 @@ const file_value_proto_rawDesc = "" +
 	"\x05value\"E\n" +
 	"\bEntityId\x12)\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x15.sluice.v1.EntityTypeR\x04type\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\fR\x02id*\xd8\x01\n" +
+	"\x02id\x18\x02 \x01(\fR\x02id*\xfe\x01\n" +
 	"\n" +
 	"EntityType\x12\x1b\n" +
 	"\x17ENTITY_TYPE_UNSPECIFIED\x10\x00\x12\n" +
@@ -331,7 +338,9 @@ const file_value_proto_rawDesc = "" +
 	"\tRULE_NODE\x10\n" +
 	"\x12\t\n" +
 	"\x05ALARM\x10\v\x12\r\n" +
-	"\tDASHBOARD\x10\fB1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
+	"\tDASHBOARD\x10\f\x12\x12\n" +
+	"\x0eADMIN_SETTINGS\x10\r\x12\x10\n" +
+	"\fUSER_SESSION\x10\x0eB1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
 
 var (
 	file_value_proto_rawDescOnce sync.Once
