@@ -68,6 +68,16 @@ func (t *Transport) Authenticate(ctx context.Context, c Credentials) (*Device, e
 	return t.check(ctx, c)
 }
 
+// Cached implements CachedAuthenticator.
+func (t *Transport) Cached(c Credentials) (d *Device, known bool, err error) {
+	v, found := t.credentials.known.GetIfPresent(c)
+	if !found || !t.holds(v) {
+		return nil, false, nil
+	}
+	t.metrics.credentialHits.Inc()
+	return v.device, true, v.err
+}
+
 // holds reports whether v may still be believed.
 func (t *Transport) holds(v *verdict) bool {
 	return !v.outdated() && v.asOf >= t.events.missed.Load() && time.Now().Before(v.until)

@@ -41,10 +41,10 @@ type Transport struct {
 }
 
 var (
-	_ Authenticator   = (*Transport)(nil)
-	_ Uplinks         = (*Transport)(nil)
-	_ AttributeReader = (*Transport)(nil)
-	_ Sessions        = (*Transport)(nil)
+	_ CachedAuthenticator = (*Transport)(nil)
+	_ Uplinks             = (*Transport)(nil)
+	_ AttributeReader     = (*Transport)(nil)
+	_ Sessions            = (*Transport)(nil)
 )
 
 // New returns the Transport of this process. It becomes the reader of b's inbox, so b is its

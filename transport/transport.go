@@ -48,9 +48,9 @@ type Credentials struct {
 // devices share one socket asks it first, so that one unknown device never holds up the others.
 type CachedAuthenticator interface {
 	Authenticator
-	// Cached returns the device c belongs to if this process knows it now. It never waits;
-	// false says nothing about c: ask Authenticate.
-	Cached(c Credentials) (*Device, bool)
+	// Cached returns what Authenticate would return of c without waiting. It never waits;
+	// known false says nothing about c: ask Authenticate.
+	Cached(c Credentials) (d *Device, known bool, err error)
 }
 
 // Origin says where an uplink came from; it travels in the uplink.
