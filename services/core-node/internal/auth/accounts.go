@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -17,11 +16,12 @@ import (
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 )
 
-// Passwords hashes and checks passwords; both wait for their turn and answer fault.Limited when too many do.
+// Passwords hashes and checks passwords, as password.Hasher does; fault.Limited when too many wait.
 type Passwords interface {
 	Hash(ctx context.Context, password string) (string, error)
-	// Verify reports whether hash is password's.
-	Verify(ctx context.Context, hash, password string) (bool, error)
+	Verify(ctx context.Context, password, hash string) (bool, error)
+	// VerifyNobody takes as long as Verify.
+	VerifyNobody(ctx context.Context, password string) error
 }
 
 // Options is what Accounts works with; all are required but Now and Log.
@@ -46,7 +46,6 @@ type Accounts struct {
 	log       *slog.Logger
 	// notBefore remembers, by user, before when tokens are refused.
 	notBefore *otter.Cache[ident.ID, int64]
-	decoy     func() (string, error)
 }
 
 // New returns Accounts over o.
@@ -64,9 +63,6 @@ func New(o Options) *Accounts {
 		notBefore: otter.Must(&otter.Options[ident.ID, int64]{
 			MaximumSize:      o.Settings.CacheEntries,
 			ExpiryCalculator: otter.ExpiryWriting[ident.ID, int64](o.Settings.CacheTTL),
-		}),
-		decoy: sync.OnceValues(func() (string, error) {
-			return o.Passwords.Hash(context.Background(), "nobody's password")
 		}),
 	}
 }
@@ -133,22 +129,19 @@ func (a *Accounts) Login(ctx context.Context, email, password string) (Pair, err
 		return Pair{}, badCredentials()
 	}
 	u, c, err := a.users.ByEmail(ctx, email)
-	unknown := errors.Is(err, storage.ErrNotFound)
-	if err != nil && !unknown {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && c.PasswordHash == "" {
+		if err := a.passwords.VerifyNobody(ctx, password); err != nil {
+			return Pair{}, fmt.Errorf("check password: %w", err)
+		}
+		return Pair{}, badCredentials()
+	}
+	if err != nil {
 		return Pair{}, fmt.Errorf("look up user: %w", err)
 	}
-	hash := c.PasswordHash
-	if unknown || hash == "" {
-		if hash, err = a.decoy(); err != nil {
-			return Pair{}, fmt.Errorf("hash a decoy: %w", err)
-		}
-	}
-	right, err := a.passwords.Verify(ctx, hash, password)
+	right, err := a.passwords.Verify(ctx, password, c.PasswordHash)
 	switch {
 	case err != nil:
 		return Pair{}, fmt.Errorf("check password: %w", err)
-	case unknown || c.PasswordHash == "":
-		return Pair{}, badCredentials()
 	case !right:
 		return Pair{}, a.countFailure(ctx, u)
 	case !c.Enabled:
@@ -244,7 +237,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p Principal, current, nex
 	if err != nil {
 		return Pair{}, err
 	}
-	right, err := a.passwords.Verify(ctx, c.PasswordHash, current)
+	right, err := a.passwords.Verify(ctx, current, c.PasswordHash)
 	switch {
 	case err != nil:
 		return Pair{}, fmt.Errorf("check password: %w", err)
