@@ -1,0 +1,146 @@
+// Package exchange is CoAP's message layer (RFC 7252 §4 and §5.2) as a state machine without
+// I/O: datagrams, answers and the time go in, datagrams come out through a Sink. It tells a
+// retransmission from a new request, acknowledges what takes long, and retransmits separate
+// responses until they are acknowledged.
+package exchange
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
+)
+
+// The protocol's times (RFC 7252 §4.8).
+const (
+	// ackTimeout and ackRandom: a separate response is sent again after 2 to 3 s, then twice as long each time.
+	ackTimeout    = 2 * time.Second
+	ackRandom     = ackTimeout / 2
+	maxRetransmit = 4
+	// Lifetime is how long a peer's message id means the same message.
+	Lifetime = 247 * time.Second
+)
+
+// Endpoint is where a datagram came from: the peer, and which of our sockets it reached.
+type Endpoint struct {
+	Peer   netip.AddrPort
+	Socket int
+}
+
+// Sink takes the datagrams to be sent. It is called with the table locked: it must not block,
+// nor call back. It does not keep datagram.
+type Sink interface {
+	Send(to Endpoint, datagram []byte)
+}
+
+// Answer is a response before the message layer gave it its form.
+type Answer struct {
+	Code    packet.Code
+	Payload []byte
+	// HasFormat says that ContentFormat is sent (RFC 7252 §12.3).
+	HasFormat     bool
+	ContentFormat uint32
+	// MaxAge in seconds is sent when not zero: with 5.03 and 4.29, when to try again.
+	MaxAge uint32
+	// HasBlock1 echoes the request's Block1 (RFC 7959 §2.3).
+	HasBlock1 bool
+	Block1    uint32
+	// Size1 is sent when not zero: with 4.13, the largest payload taken.
+	Size1 uint32
+	// Remember says that the request had an effect, so that its retransmission gets this answer
+	// again; otherwise it would be handled anew, with the same result.
+	Remember bool
+}
+
+// appendTo appends the answer's options and payload after a header.
+func (a Answer) appendTo(dst []byte) []byte {
+	var last packet.Option
+	add := func(o packet.Option, value uint32) {
+		dst = packet.AppendUint(dst, last, o, value)
+		last = o
+	}
+	if a.HasFormat {
+		add(packet.ContentFormat, a.ContentFormat)
+	}
+	if a.MaxAge != 0 {
+		add(packet.MaxAge, a.MaxAge)
+	}
+	if a.HasBlock1 {
+		add(packet.Block1, a.Block1)
+	}
+	if a.Size1 != 0 {
+		add(packet.Size1, a.Size1)
+	}
+	return packet.AppendPayload(dst, a.Payload)
+}
+
+// key names a message for as long as Lifetime (RFC 7252 §4.4).
+type key struct {
+	endpoint Endpoint
+	id       uint16
+}
+
+// phase is how far an exchange has come.
+type phase uint8
+
+const (
+	waiting      phase = iota // in hand; a duplicate gets nothing
+	acknowledged              // confirmable: the empty acknowledgement went out, the response did not
+	answered                  // a duplicate gets reply, if there is one
+	superseded                // the peer uses the message id for something else: the answer has nowhere to go
+)
+
+// Exchange is one request in hand, or the memory of one. Whoever got it from Receive calls
+// Answer once, from any goroutine.
+type Exchange struct {
+	table *Table
+	key
+	confirmable bool
+	closed      bool // Answer was called
+	phase       phase
+	tokenSize   uint8
+	token       [packet.MaxTokenSize]byte
+	// fingerprint is the datagram's: a retransmission is the same datagram.
+	fingerprint uint64
+	// due is when to acknowledge (waiting) or to forget (answered).
+	due time.Duration
+	// reply is the datagram that answers a duplicate; nil: silence.
+	reply []byte
+	// neighbours in the list that phase puts it on.
+	previous, next *Exchange
+}
+
+// Endpoint returns whom the request came from.
+func (x *Exchange) Endpoint() Endpoint { return x.endpoint }
+
+// list holds exchanges in order of due; all of a list have the same delay, so the end is the latest.
+type list struct {
+	first, last *Exchange
+	length      int
+}
+
+func (l *list) push(x *Exchange) {
+	x.previous, x.next = l.last, nil
+	if l.last == nil {
+		l.first = x
+	} else {
+		l.last.next = x
+	}
+	l.last = x
+	l.length++
+}
+
+func (l *list) remove(x *Exchange) {
+	if x.previous == nil {
+		l.first = x.next
+	} else {
+		x.previous.next = x.next
+	}
+	if x.next == nil {
+		l.last = x.previous
+	} else {
+		x.next.previous = x.previous
+	}
+	x.previous, x.next = nil, nil
+	l.length--
+}

@@ -1,0 +1,196 @@
+// Package resource is what CoAP devices find here: telemetry to post, attributes to post and to
+// read. It answers each exchange once, and an uplink only when the bus has it.
+package resource
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sluice-iot/sluice/proto/fault"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/exchange"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/route"
+	"github.com/sluice-iot/sluice/transport"
+)
+
+// origin is how uplinks of this transport are marked.
+var origin = transport.Origin{Transport: "COAP"}
+
+// Platform is what the resources need of the platform.
+type Platform interface {
+	transport.CachedAuthenticator
+	transport.Uplinks
+	transport.AttributeReader
+}
+
+// Limits bound what one request, and all that wait, may take.
+type Limits struct {
+	// PayloadBytes is the largest payload taken; a larger one is answered 4.13.
+	PayloadBytes int
+	// AnswerBytes is the largest payload sent; a larger answer is refused with 5.01, as it would need blocks.
+	AnswerBytes int
+	// Waiting is how many requests may wait at once for the core or for room on the bus; the
+	// next is answered 5.03.
+	Waiting int
+	// Patience is how long a request waits for the core or for room on the bus.
+	Patience time.Duration
+	// RetryAfter, in seconds, is the Max-Age of 5.03 and 4.29.
+	RetryAfter uint32
+}
+
+// Counts are what the resources count; its methods must be safe for concurrent use.
+type Counts interface {
+	// Answered: a request got an answer of code.
+	Answered(code packet.Code)
+	// Panicked: a request ended in a panic, which is a bug; it is answered 5.00.
+	Panicked(what any)
+}
+
+// Resources answers requests. Serve is called from the goroutines that read the sockets and
+// never waits; what has to wait does so in a goroutine of its own, of which there are at most Limits.Waiting.
+type Resources struct {
+	platform Platform
+	limits   Limits
+	counts   Counts
+	now      func() time.Duration
+
+	places  chan struct{}
+	waiting sync.WaitGroup
+	ctx     context.Context // ends the waiting; belongs to Close
+	cancel  context.CancelFunc
+}
+
+// New returns Resources whose time is now, the same as that of the exchanges it will be given.
+func New(platform Platform, limits Limits, counts Counts, now func() time.Duration) *Resources {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Resources{
+		platform: platform, limits: limits, counts: counts, now: now,
+		places: make(chan struct{}, limits.Waiting), ctx: ctx, cancel: cancel,
+	}
+}
+
+// Close ends the waiting of requests, which are answered 5.03, and returns when none is left.
+// Serve must not be called any more. What is on the bus is not waited for.
+func (r *Resources) Close() {
+	r.cancel()
+	r.waiting.Wait()
+}
+
+// Serve answers x, whose message is m. m is not kept. cut says that the datagram was longer
+// than what was read of it.
+func (r *Resources) Serve(x *exchange.Exchange, m packet.Message, cut bool) {
+	request := route.Parse(m)
+	answer, refused := r.refuse(&request, m, cut)
+	if refused {
+		r.answer(x, answer)
+		return
+	}
+	w := &work{
+		r: r, x: x, request: request, payload: m.Payload,
+		credentials: transport.Credentials{Token: string(request.Token)},
+	}
+	device, known, err := r.platform.Cached(w.credentials)
+	switch {
+	case err != nil:
+		r.answer(x, r.failed(err))
+	case !known || request.Action == route.ReadAttributes:
+		r.later(w.keep(), (*work).authenticate)
+	case !mayUse(device):
+		r.answer(x, exchange.Answer{Code: packet.InternalServerError})
+	default:
+		w.device = device
+		if !w.publish() {
+			r.later(w.keep(), (*work).publishWhenRoom)
+		}
+	}
+}
+
+// refuse checks what can be checked of a request without knowing the device. Nothing that is
+// refused here is answered with more than a few bytes: the sender may be anyone.
+func (r *Resources) refuse(request *route.Request, m packet.Message, cut bool) (exchange.Answer, bool) {
+	tooLarge := exchange.Answer{Code: packet.TooLarge, Size1: uint32(r.limits.PayloadBytes)}
+	switch {
+	case request.Action == route.Refused:
+		return exchange.Answer{Code: request.Code}, true
+	case cut || len(m.Payload) > r.limits.PayloadBytes:
+		return tooLarge, true
+	case request.HasBlock1 && request.Block1.Number > 0: // RFC 7959 §2.9.2: the blocks before it are not here
+		return exchange.Answer{Code: packet.Incomplete}, true
+	case request.HasBlock1 && request.Block1.More: // RFC 7959 §2.9.3
+		return tooLarge, true
+	}
+	return exchange.Answer{}, false
+}
+
+// mayUse reports whether the device's profile lets it speak CoAP (device-api §4.1: 5.00 if not).
+func mayUse(d *transport.Device) bool {
+	return d.TransportType == "" || d.TransportType == "DEFAULT" || d.TransportType == "COAP"
+}
+
+// later has step done for w in a goroutine of its own, if there is a place left.
+func (r *Resources) later(w *work, step func(*work, context.Context)) {
+	select {
+	case r.places <- struct{}{}:
+	default:
+		r.answer(w.x, r.busy())
+		return
+	}
+	r.waiting.Go(func() {
+		defer func() { <-r.places }()
+		defer func() {
+			if what := recover(); what != nil {
+				r.Recovered(w.x, what)
+			}
+		}()
+		ctx, cancel := context.WithTimeout(r.ctx, r.limits.Patience)
+		defer cancel()
+		step(w, ctx)
+	})
+}
+
+// Recovered counts a panic that answering x ended in; what is what recover returned. x is
+// answered 5.00 unless it was answered before.
+func (r *Resources) Recovered(x *exchange.Exchange, what any) {
+	r.counts.Panicked(fmt.Sprint(what))
+	r.answer(x, exchange.Answer{Code: packet.InternalServerError})
+}
+
+// busy is the answer to a request there is no room for now.
+func (r *Resources) busy() exchange.Answer {
+	return exchange.Answer{Code: packet.ServiceUnavailable, MaxAge: r.limits.RetryAfter}
+}
+
+func (r *Resources) answer(x *exchange.Exchange, a exchange.Answer) {
+	if x.Answer(r.now(), a) {
+		r.counts.Answered(a.Code)
+	}
+}
+
+// failed turns an error into its answer.
+func (r *Resources) failed(err error) exchange.Answer {
+	code := codeOf(err)
+	a := exchange.Answer{Code: code}
+	switch code {
+	case packet.ServiceUnavailable, packet.TooManyRequests:
+		a.MaxAge = r.limits.RetryAfter
+	case packet.TooLarge:
+		a.Size1 = uint32(r.limits.PayloadBytes)
+	case packet.BadRequest:
+		a.Payload = diagnostic(err)
+	}
+	return a
+}
+
+// maxDiagnostic bounds the text that says what is wrong with a payload, in bytes.
+const maxDiagnostic = 128
+
+// diagnostic is the diagnostic payload for err (RFC 7252 §5.5.2), which only an authenticated device gets.
+func diagnostic(err error) []byte {
+	if fault.KindOf(err) != fault.Invalid {
+		return nil
+	}
+	text := err.Error()
+	return []byte(text[:min(len(text), maxDiagnostic)])
+}

@@ -1,0 +1,173 @@
+// Package coaptransport is the door for devices that speak CoAP over UDP (RFC 7252): they post
+// telemetry and attributes, and read attributes. See DESIGN.md.
+package coaptransport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/exchange"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/listener"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/resource"
+)
+
+// Service is a running CoAP transport.
+type Service struct {
+	config    Config
+	started   time.Time
+	metrics   *metrics
+	listener  *listener.Listener
+	table     *exchange.Table
+	resources *resource.Resources
+	alarm     chan struct{} // the table needs Expire earlier than it said
+}
+
+func open(c Config, platform resource.Platform, env process.Env) (*Service, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	counts, err := newMetrics(env.Metrics, env.Log)
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	s := &Service{config: c, started: time.Now(), metrics: counts, alarm: make(chan struct{}, 1)}
+	if c.Listen == "" {
+		return s, nil
+	}
+	s.listener, err = listener.Open(listener.Options{
+		Address:       c.Listen,
+		DatagramBytes: min(c.MaxPayloadBytes+optionsAllowance, maxDatagram),
+		Batch:         c.Batch, OutboxBytes: c.OutboxBytes, ReceiveBufferBytes: c.ReceiveBufferBytes,
+	}, counts)
+	if err != nil {
+		return nil, err
+	}
+	retryAfter := uint32(c.RetryAfter / time.Second)
+	s.table = exchange.New(exchange.Limits{
+		InHand: c.InHand, Remembered: c.Remembered, Retransmitting: c.Retransmitting,
+		Piggyback: c.PiggybackTimeout, RetryAfter: retryAfter,
+	}, s.listener, counts, s.ring)
+	s.resources = resource.New(platform, resource.Limits{
+		PayloadBytes: c.MaxPayloadBytes, AnswerBytes: c.MaxAnswerBytes,
+		Waiting: c.Waiting, Patience: c.Patience, RetryAfter: retryAfter,
+	}, counts, s.now)
+	return s, nil
+}
+
+// Addr is the address bound, with the port that was picked; "" when there is no listener.
+func (s *Service) Addr() string {
+	if s.listener == nil {
+		return ""
+	}
+	return s.listener.Addr()
+}
+
+// Run serves devices until ctx ends, then drains: reads no more, answers what is in hand within
+// the drain timeout, closes the sockets.
+func (s *Service) Run(ctx context.Context) error {
+	if s.listener == nil {
+		<-ctx.Done()
+		return nil
+	}
+	stop := context.AfterFunc(ctx, s.listener.StopReading)
+	defer stop()
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		s.keepTime(keeping)
+	}()
+	readErr := s.listener.Read(s.handle)
+	s.drain()
+	stopKeeping()
+	<-kept
+	if err := s.listener.Close(); readErr == nil {
+		readErr = err
+	}
+	return readErr
+}
+
+func (s *Service) now() time.Duration { return time.Since(s.started) }
+
+func (s *Service) handle(from exchange.Endpoint, datagram []byte, cut bool) {
+	var x *exchange.Exchange
+	defer func() {
+		if what := recover(); what != nil {
+			s.recovered(x, what)
+		}
+	}()
+	m, err := packet.Parse(datagram)
+	if err != nil {
+		s.metrics.malformedDatagram(err)
+		if m.Type == packet.Confirmable && rejectable(err) {
+			s.table.Reject(from, m.ID)
+		}
+		return
+	}
+	if x = s.table.Receive(s.now(), from, datagram, m); x != nil {
+		s.resources.Serve(x, m, cut)
+	}
+}
+
+// rejectable reports whether a datagram with this fault has a message id to reject it by, and
+// is of our version; others must be ignored (RFC 7252 §3).
+func rejectable(err error) bool {
+	return !errors.Is(err, packet.ErrShort) && !errors.Is(err, packet.ErrVersion)
+}
+
+// recovered keeps a bug that one datagram uncovers from taking the others down with it.
+func (s *Service) recovered(x *exchange.Exchange, what any) {
+	if x == nil {
+		s.metrics.Panicked(what)
+		return
+	}
+	s.resources.Recovered(x, what)
+}
+
+func (s *Service) ring() {
+	select {
+	case s.alarm <- struct{}{}:
+	default:
+	}
+}
+
+// keepTime has the table do what is due.
+func (s *Service) keepTime(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		next, ok := s.table.Expire(s.now())
+		timer.Stop()
+		if ok {
+			timer.Reset(max(next-s.now(), 0))
+		}
+		select {
+		case <-timer.C:
+		case <-s.alarm:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drain answers what is in hand. What waits for the core is told to come again; what is on the
+// bus is waited for, since it may be stored already.
+func (s *Service) drain() {
+	s.resources.Close()
+	deadline := time.NewTimer(s.config.DrainTimeout)
+	defer deadline.Stop()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for s.table.InHand() > 0 {
+		select {
+		case <-poll.C:
+		case <-deadline.C:
+			return
+		}
+	}
+}
