@@ -15,19 +15,19 @@ import (
 type draft struct {
 	decoder *payload.Decoder
 	uplink  telemetry.Uplink
+	bytes   []byte
 }
 
-// parcel is one uplink on its way over the bus. It is reused unless the bus may still hold its bytes.
-type parcel struct {
+// keptBytes bounds the buffers that drafts keep.
+const keptBytes = 16 << 10
+
+// receipt waits for the bus to have one uplink; it is reused.
+type receipt struct {
 	transport *Transport
 	counters  *uplinkCounters
-	bytes     []byte
 	done      func(error)
-	finish    func(error) // p.finished, bound once
+	finish    func(error) // r.finished, bound once
 }
-
-// keptParcel bounds the buffers that are kept for reuse.
-const keptParcel = 8 << 10
 
 // PublishTelemetry implements Uplinks.
 func (t *Transport) PublishTelemetry(d *Device, from Origin, data []byte, done func(error)) error {
@@ -92,7 +92,7 @@ func (t *Transport) publish(d *Device, from Origin, f *draft, points int, decodi
 	f.uplink.ID = t.ids.next()
 	f.uplink.ReceivedAt = now.UnixMicro()
 	f.uplink.Transport, f.uplink.Topic = from.Transport, from.Topic
-	err := t.send(d, &f.uplink, counters, done)
+	err := t.send(d, f, counters, done)
 	if err != nil {
 		if untimed > 0 {
 			d.state.clock.giveBack(first, untimed)
@@ -122,21 +122,24 @@ func stamp(records []telemetry.Record, ms int64) {
 	}
 }
 
-// send encodes u behind the device's identity and publishes it.
-func (t *Transport) send(d *Device, u *telemetry.Uplink, counters *uplinkCounters, done func(error)) error {
+// send encodes the draft's uplink behind the device's identity and publishes it.
+func (t *Transport) send(d *Device, f *draft, counters *uplinkCounters, done func(error)) error {
 	identity := *d.state.identity.Load()
-	if size := len(identity) + telemetry.SizeUplink(u); size > t.config.UplinkMaxBytes {
+	if size := len(identity) + telemetry.SizeUplink(&f.uplink); size > t.config.UplinkMaxBytes {
 		counters.tooLarge.Inc()
 		return ErrTooLarge
 	}
-	p := t.parcels.Get().(*parcel)
-	p.counters, p.done = counters, done
-	p.bytes = telemetry.AppendUplink(append(p.bytes[:0], identity...), u)
-	err := t.bus.Publish(bus.Message{Topic: topics.RuleEngine, Key: d.ID.ID[:], Value: p.bytes}, p.finish)
+	if cap(f.bytes) > keptBytes {
+		f.bytes = nil
+	}
+	f.bytes = telemetry.AppendUplink(append(f.bytes[:0], identity...), &f.uplink)
+	r := t.receipts.Get().(*receipt)
+	r.counters, r.done = counters, done
+	err := t.bus.Publish(bus.Message{Topic: topics.RuleEngine, Key: d.ID.ID[:], Value: f.bytes}, r.finish)
 	if err == nil {
 		return nil
 	}
-	t.putParcel(p)
+	t.putReceipt(r)
 	switch {
 	case errors.Is(err, bus.ErrFull):
 		counters.full.Inc()
@@ -151,24 +154,19 @@ func (t *Transport) send(d *Device, u *telemetry.Uplink, counters *uplinkCounter
 }
 
 // finished is called by the bus once it has the uplink, or not.
-func (p *parcel) finished(err error) {
-	done := p.done
-	if err == nil {
-		p.counters.acknowledged.Inc()
-		done(nil)
-	} else {
-		p.counters.unavailable.Inc()
+func (r *receipt) finished(err error) {
+	t, counters, done := r.transport, r.counters, r.done
+	t.putReceipt(r)
+	if err != nil {
+		counters.unavailable.Inc()
 		done(busFault("publish uplink", err))
+		return
 	}
-	// After the deadline the request may still be on its way, and with it these bytes.
-	if !errors.Is(err, bus.ErrDeadline) {
-		p.transport.putParcel(p)
-	}
+	counters.acknowledged.Inc()
+	done(nil)
 }
 
-func (t *Transport) putParcel(p *parcel) {
-	p.done, p.counters = nil, nil
-	if cap(p.bytes) <= keptParcel {
-		t.parcels.Put(p)
-	}
+func (t *Transport) putReceipt(r *receipt) {
+	r.counters, r.done = nil, nil
+	t.receipts.Put(r)
 }

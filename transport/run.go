@@ -37,7 +37,7 @@ type Transport struct {
 	sessions    *sessions
 	activity    activity
 
-	drafts, parcels sync.Pool
+	drafts, receipts sync.Pool
 }
 
 var (
@@ -76,10 +76,10 @@ func New(c Config, b bus.Bus, o Options) (*Transport, error) {
 		KeepNumericStrings: !c.NumericStrings, MaxDepth: c.PayloadDepth, MaxValues: c.PayloadValues, MaxText: c.PayloadTextSize,
 	}
 	t.drafts.New = func() any { return &draft{decoder: payload.NewDecoder(rules)} }
-	t.parcels.New = func() any {
-		p := &parcel{transport: t}
-		p.finish = p.finished
-		return p
+	t.receipts.New = func() any {
+		r := &receipt{transport: t}
+		r.finish = r.finished
+		return r
 	}
 	b.OnMessage(t.onMessage)
 	return t, nil

@@ -1,0 +1,280 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-iot/sluice/bus"
+	"github.com/sluice-iot/sluice/bus/topics"
+	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
+	"github.com/sluice-iot/sluice/proto/telemetry"
+)
+
+// Bus is a bus.Bus that does what the test tells it: it holds uplinks back, fails them, is full.
+// Calls are answered by Core. Everything else is acknowledged at once, from a goroutine of its
+// own as the real one does. Safe for concurrent use.
+type Bus struct {
+	core *Core
+
+	mu        sync.Mutex
+	holding   bool
+	held      []func(error)
+	failing   error
+	full      bool
+	room      chan struct{}
+	accepted  []bus.Message // uplinks taken on
+	reports   []bus.Message // messages to topics.Core
+	onMessage func(bus.Record)
+	changed   chan struct{} // closed and replaced whenever something happens
+	work      chan func()
+	tails     []func(bus.Record)
+	closed    bool
+	worker    sync.WaitGroup
+}
+
+var _ bus.Bus = (*Bus)(nil)
+
+// NewBus returns a Bus whose calls core answers. Close it.
+func NewBus(core *Core) *Bus {
+	b := &Bus{core: core, room: closedChannel(), changed: make(chan struct{}), work: make(chan func(), 1<<16)}
+	b.worker.Go(func() {
+		for f := range b.work {
+			f()
+		}
+	})
+	return b
+}
+
+// Close ends the Bus; what it holds is failed with bus.ErrClosed.
+func (b *Bus) Close() {
+	b.Release(bus.ErrClosed)
+	b.mu.Lock()
+	if !b.closed {
+		b.closed = true
+		close(b.work)
+	}
+	b.mu.Unlock()
+	b.worker.Wait()
+}
+
+// Hold keeps back the acknowledgement of every uplink from now on.
+func (b *Bus) Hold() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holding = true
+}
+
+// Release ends Hold: what was held is done with err (nil: the bus has it).
+func (b *Bus) Release(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holding = false
+	for _, done := range b.held {
+		b.later(func() { done(err) })
+	}
+	b.held = nil
+}
+
+// Fail makes every uplink from now on end with err; nil ends that.
+func (b *Bus) Fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failing = err
+}
+
+// SetFull makes Publish refuse uplinks with bus.ErrFull, or take them again.
+func (b *Bus) SetFull(full bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if full == b.full {
+		return
+	}
+	b.full = full
+	if full {
+		b.room = make(chan struct{})
+	} else {
+		close(b.room)
+	}
+}
+
+// Held returns how many uplinks wait for Release.
+func (b *Bus) Held() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.held)
+}
+
+// Uplinks returns the uplinks taken on so far, in order, decoded.
+func (b *Bus) Uplinks() ([]telemetry.Uplink, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]telemetry.Uplink, len(b.accepted))
+	for i, m := range b.accepted {
+		if err := telemetry.ParseUplink(m.Value, &out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Reports returns what the core was told of sessions and activity so far, in order.
+func (b *Bus) Reports() ([]*sluicepb.CoreMessage, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]*sluicepb.CoreMessage, len(b.reports))
+	for i, m := range b.reports {
+		out[i] = &sluicepb.CoreMessage{}
+		if err := proto.Unmarshal(m.Value, out[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Await waits until condition holds; it is looked at whenever something was published.
+func (b *Bus) Await(ctx context.Context, condition func() bool) error {
+	for {
+		b.mu.Lock()
+		changed := b.changed
+		b.mu.Unlock()
+		if condition() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Deliver hands the transport a downlink.
+func (b *Bus) Deliver(downlink *sluicepb.DeviceDownlink) error {
+	value, err := proto.Marshal(downlink)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	handle := b.onMessage
+	b.mu.Unlock()
+	if handle == nil {
+		return errors.New("nobody reads the inbox")
+	}
+	handle(bus.Record{Message: bus.Message{Topic: b.ReplyTopic(), Value: value}})
+	return nil
+}
+
+// Announce hands an event to all who tail tb.events, and returns when they are done with it.
+func (b *Bus) Announce(event *sluicepb.EntityEvent) error {
+	value, err := proto.Marshal(event)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	tails := b.tails
+	b.mu.Unlock()
+	for _, handle := range tails {
+		handle(bus.Record{Message: bus.Message{Topic: topics.Events, Key: event.GetEntity().GetId(), Value: value}})
+	}
+	return nil
+}
+
+// Publish implements bus.Publisher.
+func (b *Bus) Publish(m bus.Message, done func(error)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return bus.ErrClosed
+	}
+	uplink := m.Topic == topics.RuleEngine
+	if uplink && b.full {
+		return bus.ErrFull
+	}
+	kept := m
+	kept.Key, kept.Value = append([]byte(nil), m.Key...), append([]byte(nil), m.Value...)
+	switch {
+	case !uplink:
+		b.reports = append(b.reports, kept)
+		b.later(func() { done(nil) })
+	case b.failing != nil:
+		err := b.failing
+		b.later(func() { done(err) })
+	default:
+		b.accepted = append(b.accepted, kept)
+		if b.holding {
+			b.held = append(b.held, done)
+		} else {
+			b.later(func() { done(nil) })
+		}
+	}
+	close(b.changed)
+	b.changed = make(chan struct{})
+	return nil
+}
+
+// later runs f in the Bus's goroutine. Only under the lock.
+func (b *Bus) later(f func()) { b.work <- f }
+
+// Room implements bus.Publisher.
+func (b *Bus) Room(string, []byte) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.room
+}
+
+// Call implements bus.Caller.
+func (b *Bus) Call(ctx context.Context, topic string, _, request []byte, budget time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	answer, err := b.core.answer(ctx, topic, request)
+	if ctx.Err() != nil {
+		return nil, bus.ErrBudget
+	}
+	return answer, err
+}
+
+// Answer implements bus.Answerer; transports answer nobody.
+func (b *Bus) Answer(bus.Record, []byte) {}
+
+// Expired implements bus.Answerer.
+func (b *Bus) Expired(bus.Record) bool { return false }
+
+// Tail implements bus.Tailer.
+func (b *Bus) Tail(ctx context.Context, _ string, ready chan<- struct{}, handle func(bus.Record)) error {
+	b.mu.Lock()
+	b.tails = append(b.tails, handle)
+	b.mu.Unlock()
+	if ready != nil {
+		close(ready)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// ReplyTopic implements bus.Inbox.
+func (b *Bus) ReplyTopic() string { return topics.TransportResponses + "test" }
+
+// OnMessage implements bus.Inbox.
+func (b *Bus) OnMessage(handle func(bus.Record)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.onMessage = handle
+}
+
+// Partitions implements bus.Partitions.
+func (b *Bus) Partitions(context.Context, string) (int, error) { return 1, nil }
+
+// OpenReader implements bus.Partitions; transports own no partitions.
+func (b *Bus) OpenReader(context.Context, string, int) (bus.Reader, error) {
+	return nil, errors.New("transports own no partitions")
+}
+
+func closedChannel() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}

@@ -1,0 +1,208 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-iot/sluice/bus/topics"
+	"github.com/sluice-iot/sluice/proto/fault"
+	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
+	"github.com/sluice-iot/sluice/proto/ident"
+	"github.com/sluice-iot/sluice/proto/telemetry"
+)
+
+// Core answers what transports ask of core nodes, from memory. Safe for concurrent use.
+type Core struct {
+	mu      sync.Mutex
+	devices []*Device
+	fault   error
+	stalled chan struct{} // calls wait for it when not nil
+	asked   int
+}
+
+// Device is a device of Core. Set the fields before the device is used; the token is the MQTT
+// username too. A Basic one is known by its fields instead.
+type Device struct {
+	ID             ident.DeviceID
+	Tenant         ident.TenantID
+	Name, Type     string
+	Token          string
+	Basic          *Basic
+	TransportType  string
+	Gateway        bool
+	Client, Shared []telemetry.KeyValue
+}
+
+// Basic are MQTT_BASIC credentials; an empty field is not checked.
+type Basic struct{ ClientID, Username, Password string }
+
+// NewCore returns a Core without devices.
+func NewCore() *Core { return &Core{} }
+
+// AddDevice adds a device of a tenant of its own, of type default, known by token.
+func (c *Core) AddDevice(token string) *Device {
+	d := &Device{
+		ID: ident.DeviceID{ID: ident.New()}, Tenant: ident.TenantID{ID: ident.New()},
+		Name: "Device " + token, Type: "default", Token: token, TransportType: "DEFAULT",
+	}
+	c.Add(d)
+	return d
+}
+
+// Add adds d.
+func (c *Core) Add(d *Device) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.devices = append(c.devices, d)
+}
+
+// Remove takes d away; its credentials are then unknown.
+func (c *Core) Remove(d *Device) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.devices = slices.DeleteFunc(c.devices, func(other *Device) bool { return other == d })
+}
+
+// Change runs change with no question being answered meanwhile.
+func (c *Core) Change(change func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change()
+}
+
+// Fail makes every answer err; nil ends that.
+func (c *Core) Fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fault = err
+}
+
+// Stall keeps all answers back until the returned function is called.
+func (c *Core) Stall() (resume func()) {
+	stalled := make(chan struct{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stalled = stalled
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.stalled == stalled {
+			c.stalled = nil
+			close(stalled)
+		}
+	}
+}
+
+// Asked returns how many questions were put so far.
+func (c *Core) Asked() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked
+}
+
+// Answer answers one call found on topic, for tests that serve a real bus.
+func (c *Core) Answer(topic string, request []byte) ([]byte, error) {
+	return c.answer(context.Background(), topic, request)
+}
+
+func (c *Core) answer(ctx context.Context, topic string, request []byte) ([]byte, error) {
+	c.mu.Lock()
+	stalled := c.stalled
+	c.asked++
+	c.mu.Unlock()
+	if stalled != nil {
+		select {
+		case <-stalled:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch topic {
+	case topics.TransportRequests:
+		return c.validate(request)
+	case topics.Core:
+		return c.readAttributes(request)
+	default:
+		return nil, errors.New("no calls go to " + topic)
+	}
+}
+
+func (c *Core) validate(request []byte) ([]byte, error) {
+	var question sluicepb.TransportRequest
+	if err := proto.Unmarshal(request, &question); err != nil {
+		return nil, err
+	}
+	answer := &sluicepb.TransportAnswer{Fault: fault.ToProto(c.fault)}
+	if c.fault == nil {
+		d := c.find(&question)
+		if d == nil {
+			answer.Fault = fault.ToProto(fault.New(fault.Unauthenticated, "credentials are not known"))
+		} else {
+			answer.Device = d.info()
+		}
+	}
+	return proto.Marshal(answer)
+}
+
+func (c *Core) find(question *sluicepb.TransportRequest) *Device {
+	token, basic := question.GetValidateToken().GetToken(), question.GetValidateBasic()
+	if basic != nil {
+		token = basic.GetUsername()
+	}
+	for _, d := range c.devices {
+		if d.Basic != nil && basic != nil && d.Basic.matches(basic) {
+			return d
+		}
+	}
+	for _, d := range c.devices {
+		if d.Basic == nil && token != "" && d.Token == token {
+			return d
+		}
+	}
+	return nil
+}
+
+func (b *Basic) matches(c *sluicepb.ValidateBasic) bool {
+	return (b.ClientID == "" || b.ClientID == c.GetClientId()) &&
+		(b.Username == "" || b.Username == c.GetUsername()) &&
+		(b.Password == "" || b.Password == c.GetPassword())
+}
+
+func (d *Device) info() *sluicepb.DeviceInfo {
+	return &sluicepb.DeviceInfo{
+		TenantId: d.Tenant.ID[:], DeviceId: d.ID.ID[:], DeviceName: d.Name, DeviceType: d.Type,
+		Gateway: d.Gateway, TransportType: d.TransportType,
+	}
+}
+
+func (c *Core) readAttributes(request []byte) ([]byte, error) {
+	var message sluicepb.CoreMessage
+	if err := proto.Unmarshal(request, &message); err != nil {
+		return nil, err
+	}
+	answer := &sluicepb.CoreAnswer{Fault: fault.ToProto(c.fault)}
+	q := message.GetAttributesRequest()
+	for _, d := range c.devices {
+		if c.fault == nil && q != nil && string(d.ID.ID[:]) == string(message.GetEntity().GetId()) {
+			answer.ClientAttributes = telemetry.ToProto(pick(d.Client, q.GetAllClient(), q.GetClientKeys()))
+			answer.SharedAttributes = telemetry.ToProto(pick(d.Shared, q.GetAllShared(), q.GetSharedKeys()))
+		}
+	}
+	return proto.Marshal(answer)
+}
+
+func pick(from []telemetry.KeyValue, all bool, keys []string) []telemetry.KeyValue {
+	var out []telemetry.KeyValue
+	for _, kv := range from {
+		if all || slices.Contains(keys, kv.Key) {
+			out = append(out, kv)
+		}
+	}
+	return out
+}

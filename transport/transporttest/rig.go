@@ -1,0 +1,126 @@
+// Package transporttest is the suite that every device protocol passes (Run), and what it takes
+// to test a protocol's service without a broker and a core node: a Bus that stalls and fails when
+// told, a Core that answers from memory, and a Rig of both with a Transport on them.
+package transporttest
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
+	"github.com/sluice-iot/sluice/proto/ident"
+	"github.com/sluice-iot/sluice/proto/telemetry"
+	"github.com/sluice-iot/sluice/transport"
+)
+
+// patience is how long a test waits for what must happen: long enough for a busy machine.
+const patience = 20 * time.Second
+
+// Rig is a running Transport with its Bus and Core. It ends with the test.
+type Rig struct {
+	Bus       *Bus
+	Core      *Core
+	Transport *transport.Transport
+}
+
+// Config returns the default settings.
+func Config(t testing.TB) transport.Config {
+	t.Helper()
+	var c transport.Config
+	if err := kong.ApplyDefaults(&c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Start starts a Rig with the default settings, changed by change (which may be nil).
+func Start(t testing.TB, change func(*transport.Config)) *Rig {
+	t.Helper()
+	c := Config(t)
+	if change != nil {
+		change(&c)
+	}
+	r := &Rig{Core: NewCore()}
+	r.Bus = NewBus(r.Core)
+	var err error
+	if r.Transport, err = transport.New(c, r.Bus, transport.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := r.Transport.Run(ctx); err != nil {
+			t.Errorf("transport: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		r.Bus.Close()
+	})
+	return r
+}
+
+// Uplinks waits until the bus took n uplinks on and returns them.
+func (r *Rig) Uplinks(t testing.TB, n int) []telemetry.Uplink {
+	t.Helper()
+	var uplinks []telemetry.Uplink
+	var err error
+	r.await(t, func() bool {
+		uplinks, err = r.Bus.Uplinks()
+		return err != nil || len(uplinks) >= n
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(uplinks) != n {
+		t.Fatalf("%d uplinks on the bus, want %d", len(uplinks), n)
+	}
+	return uplinks
+}
+
+// Reports waits until the core was told at least n things and returns them.
+func (r *Rig) Reports(t testing.TB, n int) []*sluicepb.CoreMessage {
+	t.Helper()
+	var reports []*sluicepb.CoreMessage
+	var err error
+	r.await(t, func() bool {
+		reports, err = r.Bus.Reports()
+		return err != nil || len(reports) >= n
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reports
+}
+
+// AwaitHeld waits until n uplinks wait for Bus.Release.
+func (r *Rig) AwaitHeld(t testing.TB, n int) {
+	t.Helper()
+	r.await(t, func() bool { return r.Bus.Held() >= n })
+}
+
+func (r *Rig) await(t testing.TB, condition func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.Bus.Await(ctx, condition); err != nil {
+		t.Fatalf("waiting for the bus: %v", err)
+	}
+}
+
+// Changed announces that d changed: deleted, with other credentials, or otherwise.
+func (r *Rig) Changed(t testing.TB, d *Device, deleted, credentials bool) {
+	t.Helper()
+	err := r.Bus.Announce(&sluicepb.EntityEvent{
+		TenantId: d.Tenant.ID[:], Entity: &sluicepb.EntityId{Type: ident.Device, Id: d.ID.ID[:]},
+		Deleted: deleted, CredentialsChanged: credentials, CredentialsIds: []string{d.Token},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
