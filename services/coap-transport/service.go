@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/listener"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/resource"
+	"github.com/sluice-iot/sluice/transport"
 )
 
 // Service is a running CoAP transport.
@@ -26,7 +27,16 @@ type Service struct {
 	alarm     chan struct{} // the table needs Expire earlier than it said
 }
 
-func open(c Config, platform resource.Platform, env process.Env) (*Service, error) {
+// Platform is what the service needs of the platform. *transport.Transport is the one
+// implementation; a process has one, whatever its protocols, so it is handed in.
+type Platform interface {
+	transport.CachedAuthenticator
+	transport.Uplinks
+	transport.AttributeReader
+}
+
+// New binds the listener. platform must work until Run has returned.
+func New(c Config, platform Platform, env process.Env) (*Service, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
