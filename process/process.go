@@ -14,10 +14,14 @@ import (
 type Env struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+	// Gatherer reads what Metrics holds; nil where nobody may.
+	Gatherer prometheus.Gatherer
 	// Health collects the checks behind /ready; nil in tests that do not look at it.
 	Health *Health
 	// Admin registers operators' HTTP handlers on the admin listener; may be nil.
 	Admin AdminRoutes
+	// AdminAddr is the admin listener's address; "" when it has none.
+	AdminAddr string
 }
 
 // AdminRoutes is where a service puts its operators' handlers.

@@ -50,7 +50,7 @@ func Serve(ctx context.Context, c Config, out io.Writer, build func(context.Cont
 		return err
 	}
 	served := RunnerFunc(func(ctx context.Context) error {
-		runner, err := build(ctx, Env{Log: log, Metrics: registry, Health: health, Admin: listener})
+		runner, err := build(ctx, Env{Log: log, Metrics: registry, Gatherer: registry, Health: health, Admin: listener, AdminAddr: listener.Addr()})
 		if err != nil {
 			return err
 		}

@@ -54,7 +54,7 @@ func TestServe(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	addresses, draining, finish := make(chan string, 1), make(chan struct{}), make(chan struct{})
 	build := func(_ context.Context, env Env) (Runner, error) {
-		address := env.Admin.(*admin.Listener).Addr()
+		address := env.AdminAddr
 		if got := askReady(t, address); got.status != 503 || got.Reasons["process"] != "process: starting" {
 			t.Errorf("while it is built /ready says %+v", got)
 		}
