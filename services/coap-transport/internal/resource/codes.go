@@ -7,6 +7,7 @@ import (
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/proto/fault"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
+	"github.com/sluice-iot/sluice/transport"
 )
 
 // codes says how each kind of fault is answered.
@@ -21,11 +22,12 @@ var codes = map[fault.Kind]packet.Code{
 	fault.Internal:        packet.InternalServerError,
 }
 
-// codeOf is the code that answers err. The bus's own errors have no kind: they are its
-// unavailability, but for a message that is too large.
+// codeOf is the code that answers err. Some errors are told apart within their kind: an uplink
+// that is too large, a call that was not answered. The bus's own errors have no kind: they are
+// its unavailability.
 func codeOf(err error) packet.Code {
 	switch {
-	case errors.Is(err, bus.ErrTooLarge):
+	case errors.Is(err, transport.ErrTooLarge), errors.Is(err, bus.ErrTooLarge):
 		return packet.TooLarge
 	case errors.Is(err, bus.ErrBudget):
 		return packet.GatewayTimeout
