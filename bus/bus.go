@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/sluice-iot/sluice/bus/internal/record"
 )
 
 // Errors of the bus. Compare with errors.Is.
@@ -24,11 +26,8 @@ var (
 	ErrBudget = errors.New("bus: call not answered within its budget")
 )
 
-// Header is one named value beside a message.
-type Header struct {
-	Key   string
-	Value []byte
-}
+// Header is one named value beside a message: Key string, Value []byte.
+type Header = record.Header
 
 // Message is one record. Partition = Kafka's murmur2 of Key over the topic's partitions.
 type Message struct {
@@ -45,15 +44,18 @@ type Record struct {
 	Offset    int64
 	// Time is the producer's clock; never compare it with this machine's.
 	Time time.Time
+
+	// read is when the record was read: nanoseconds on the client's own clock.
+	read int64
 }
 
 // Publisher puts messages on the bus.
 type Publisher interface {
 	// Publish takes m on and returns at once. After nil, done is called exactly once, from a
 	// goroutine of the bus and therefore briefly: with nil when every in-sync replica has m, else with the
-	// reason (ErrDeadline, ErrUnavailable, ErrTooLarge, ErrClosed). After an error (ErrFull, ErrTooLarge, ErrClosed) done is never
-	// called. Key, Value and Headers belong to the bus until done returns, even when the
-	// deadline passed first and done was called: copy or do not reuse after ErrDeadline.
+	// reason (ErrDeadline, ErrUnavailable, ErrTooLarge, ErrClosed). After an error (ErrFull, ErrTooLarge, ErrClosed,
+	// ErrUnavailable when the topic is not known) done is never called. done may be nil. Key, Value and Headers are
+	// copied: the caller may reuse them as soon as Publish has returned.
 	Publish(m Message, done func(error)) error
 	// Room returns a channel that is closed when the queue behind m's partition has room again.
 	Room(topic string, key []byte) <-chan struct{}
@@ -67,6 +69,8 @@ type Caller interface {
 
 // Answerer answers calls found among consumed records.
 type Answerer interface {
+	// Expired reports whether call is a call whose budget has passed: nobody waits for the answer, so it need not be run.
+	Expired(call Record) bool
 	// Answer publishes answer to whoever sent call. A record that is no call, or whose budget has passed, is left out (and counted).
 	Answer(call Record, answer []byte)
 }

@@ -1,0 +1,62 @@
+package bus
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config is what operators set.
+type Config struct {
+	Brokers []string `name:"bus-brokers" default:"127.0.0.1:9092" help:"Brokers to start from, host:port; the others are learned from them."`
+
+	QueueMessages   int           `name:"bus-queue-messages" default:"131072" help:"Messages that may wait for the broker, per topic; its partitions share them evenly. Beyond it publishing is refused."`
+	QueueBytes      int           `name:"bus-queue-bytes" default:"67108864" help:"Bytes that may wait for the broker, per topic; its partitions share them evenly. Beyond it publishing is refused."`
+	BatchBytes      int           `name:"bus-batch-bytes" default:"524288" help:"Bytes sent to a partition in one request, at most, unless one message is larger."`
+	MessageBytes    int           `name:"bus-message-bytes" default:"1000000" help:"Largest message; topics that take larger ones have their own limit."`
+	PublishDeadline time.Duration `name:"bus-publish-deadline" default:"10s" help:"After this long without acknowledgement a message counts as refused."`
+	RequestTimeout  time.Duration `name:"bus-request-timeout" default:"3s" help:"How long one request to a broker may take."`
+	Attempts        int           `name:"bus-attempts" default:"3" help:"How often a batch is put on the wire when brokers answer with errors that may pass."`
+	ConnectTimeout  time.Duration `name:"bus-connect-timeout" default:"30s" help:"How long a start waits for the brokers."`
+	DrainTimeout    time.Duration `name:"bus-drain-timeout" default:"5s" help:"How long a stop waits for acknowledgements."`
+
+	PendingCalls   int           `name:"bus-pending-calls" default:"65536" help:"Calls that may wait for their answer; beyond it calls are refused."`
+	ReplyRetention time.Duration `name:"bus-reply-retention" default:"10m" help:"How long this process's own reply topic keeps messages."`
+	Replication    int           `name:"bus-replication" default:"1" help:"Replicas of the topics this process creates."`
+
+	Group      string        `name:"bus-group" default:"sluice" help:"Consumer group under which the offsets of owned partitions are kept."`
+	FetchBytes int           `name:"bus-fetch-bytes" default:"1048576" help:"Bytes read from a partition at once."`
+	FetchWait  time.Duration `name:"bus-fetch-wait" default:"10s" help:"How long a broker holds a read while there is nothing new."`
+}
+
+// DefaultConfig returns the settings of an operator who sets none.
+func DefaultConfig() (Config, error) {
+	var c Config
+	if err := kong.ApplyDefaults(&c); err != nil {
+		return Config{}, fmt.Errorf("apply defaults: %w", err)
+	}
+	return c, nil
+}
+
+// Options are what code sets.
+type Options struct {
+	// Node names this process among its like; it ends the name of its reply topic.
+	Node string
+	// ReplyPrefix begins it: topics.TransportResponses or topics.CoreResponses. Empty: this
+	// process has no reply topic and can make no calls.
+	ReplyPrefix string
+	// Log may be nil.
+	Log *slog.Logger
+	// Metrics may be nil.
+	Metrics prometheus.Registerer
+}
+
+func (o Options) log() *slog.Logger {
+	if o.Log != nil {
+		return o.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}

@@ -1,0 +1,89 @@
+package wire
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol/listoffsets"
+	"github.com/segmentio/kafka-go/protocol/offsetcommit"
+	"github.com/segmentio/kafka-go/protocol/offsetfetch"
+)
+
+// The ends of a log, as the protocol spells them.
+const (
+	Earliest int64 = -2
+	Latest   int64 = -1
+)
+
+// noGeneration marks commits of a consumer that is in no group: whoever owns a partition
+// commits for it, under a group name that nobody joins.
+const noGeneration = -1
+
+// End returns the offset at one end of a partition's log. c must lead to the partition's leader.
+func (c *Conn) End(ctx context.Context, topic string, partition int, which int64) (int64, error) {
+	answer, err := do[*listoffsets.Response](ctx, c, &listoffsets.Request{
+		ReplicaID: -1,
+		Topics: []listoffsets.RequestTopic{{Topic: topic, Partitions: []listoffsets.RequestPartition{{
+			Partition: int32(partition), CurrentLeaderEpoch: -1, Timestamp: which,
+		}}}},
+	})
+	if err != nil {
+		return 0, fmt.Errorf("list offsets: %w", err)
+	}
+	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
+		return 0, fmt.Errorf("list offsets: an answer for another partition")
+	}
+	p := answer.Topics[0].Partitions[0]
+	if p.ErrorCode != 0 {
+		return 0, fmt.Errorf("list offsets: %w", kafka.Error(p.ErrorCode))
+	}
+	return p.Offset, nil
+}
+
+// Commit stores offset and metadata for a partition. c must lead to the group's coordinator.
+func (c *Conn) Commit(ctx context.Context, group, topic string, partition int, offset int64, metadata string) error {
+	answer, err := do[*offsetcommit.Response](ctx, c, &offsetcommit.Request{
+		GroupID: group, GenerationID: noGeneration, RetentionTimeMs: -1,
+		Topics: []offsetcommit.RequestTopic{{Name: topic, Partitions: []offsetcommit.RequestPartition{{
+			PartitionIndex: int32(partition), CommittedOffset: offset, CommittedLeaderEpoch: -1, CommittedMetadata: metadata,
+		}}}},
+	})
+	if err != nil {
+		return fmt.Errorf("commit offset: %w", err)
+	}
+	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
+		return fmt.Errorf("commit offset: an answer for another partition")
+	}
+	if code := answer.Topics[0].Partitions[0].ErrorCode; code != 0 {
+		return fmt.Errorf("commit offset: %w", kafka.Error(code))
+	}
+	return nil
+}
+
+// Committed returns what Commit stored last; offset is -1 when there is nothing. c must lead to
+// the group's coordinator.
+func (c *Conn) Committed(ctx context.Context, group, topic string, partition int) (offset int64, metadata string, err error) {
+	answer, err := do[*offsetfetch.Response](ctx, c, &offsetfetch.Request{
+		GroupID: group,
+		Topics:  []offsetfetch.RequestTopic{{Name: topic, PartitionIndexes: []int32{int32(partition)}}},
+	})
+	if err != nil {
+		return 0, "", fmt.Errorf("read committed offset: %w", err)
+	}
+	switch code := kafka.Error(answer.ErrorCode); code {
+	case 0:
+	case kafka.GroupIdNotFound: // how the embedded broker says that nobody has committed yet
+		return -1, "", nil
+	default:
+		return 0, "", fmt.Errorf("read committed offset: %w", code)
+	}
+	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
+		return 0, "", fmt.Errorf("read committed offset: an answer for another partition")
+	}
+	p := answer.Topics[0].Partitions[0]
+	if p.ErrorCode != 0 {
+		return 0, "", fmt.Errorf("read committed offset: %w", kafka.Error(p.ErrorCode))
+	}
+	return p.CommittedOffset, p.Metadata, nil
+}

@@ -1,0 +1,266 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/sluice-iot/sluice/bus/internal/record"
+	"github.com/sluice-iot/sluice/bus/internal/wire"
+)
+
+// OpenReader implements Partitions. The reader is used by one goroutine at a time.
+func (c *Client) OpenReader(ctx context.Context, topic string, partition int) (Reader, error) {
+	r := &reader{log: newLog(c, topic, partition)}
+	offset, _, err := r.Committed(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s/%d: %w", topic, partition, err), r.Close())
+	}
+	if offset < 0 {
+		if offset, err = r.log.end(ctx, wire.Earliest); err != nil {
+			return nil, errors.Join(fmt.Errorf("open %s/%d: %w", topic, partition, err), r.Close())
+		}
+	}
+	r.log.from(offset)
+	r.log.lag = c.metrics.lag.WithLabelValues(topic, strconv.Itoa(partition))
+	return r, nil
+}
+
+// reader is a partition's log with its committed offset.
+type reader struct {
+	log         *log
+	coordinator *wire.Conn
+}
+
+// Read implements Reader.
+func (r *reader) Read(ctx context.Context, max int) ([]Record, error) {
+	if max <= 0 {
+		return nil, fmt.Errorf("read at most %d records: %w", max, errNothing)
+	}
+	return r.log.read(ctx, max)
+}
+
+var errNothing = errors.New("nothing was asked for")
+
+// Commit implements Reader.
+func (r *reader) Commit(ctx context.Context, offset int64, metadata string) error {
+	return r.coordinated(ctx, func(c *wire.Conn) error {
+		return c.Commit(ctx, r.log.client.config.Group, r.log.topic, r.log.partition, offset, metadata)
+	})
+}
+
+// Committed implements Reader.
+func (r *reader) Committed(ctx context.Context) (offset int64, metadata string, err error) {
+	err = r.coordinated(ctx, func(c *wire.Conn) error {
+		offset, metadata, err = c.Committed(ctx, r.log.client.config.Group, r.log.topic, r.log.partition)
+		return err
+	})
+	return offset, metadata, err
+}
+
+// coordinated runs one request against the group's coordinator; once more over a new
+// connection when the one at hand turns out to be closed, or the coordinator to have moved.
+func (r *reader) coordinated(ctx context.Context, request func(*wire.Conn) error) error {
+	for held := r.coordinator != nil; ; held = false {
+		err := r.coordinate(ctx, request)
+		if err == nil || !held || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (r *reader) coordinate(ctx context.Context, request func(*wire.Conn) error) (err error) {
+	if r.coordinator == nil {
+		if r.coordinator, err = r.log.client.dialer.Coordinator(ctx, r.log.client.config.Group); err != nil {
+			return err
+		}
+	}
+	if err = request(r.coordinator); err != nil {
+		err = errors.Join(err, r.hangUp())
+	}
+	return err
+}
+
+func (r *reader) hangUp() (err error) {
+	if r.coordinator != nil {
+		err = r.coordinator.Close()
+		r.coordinator = nil
+	}
+	return err
+}
+
+// Close implements Reader.
+func (r *reader) Close() error { return errors.Join(r.hangUp(), r.log.hangUp()) }
+
+// log reads one partition over a connection of its own: a held read would hold up whatever
+// shares its connection.
+type log struct {
+	client    *Client
+	topic     string
+	partition int
+	newest    *atomic.Int64
+	count     prometheus.Counter
+	lag       prometheus.Gauge // nil when nobody looks
+
+	conn    *wire.Conn
+	asked   *wire.Fetch // the question under way
+	set     *record.Set // what is left of the last answer
+	offset  int64       // next to read
+	arrived int64
+	pause   *backoff
+}
+
+func newLog(c *Client, topic string, partition int) *log {
+	return &log{
+		client: c, topic: topic, partition: partition, pause: newBackoff(),
+		newest: c.marks.of(topic, partition), count: c.metrics.read.WithLabelValues(topicLabel(topic)),
+	}
+}
+
+// from makes offset the next to be read.
+func (l *log) from(offset int64) { l.offset, l.set = offset, nil }
+
+// end returns the offset at one end of the log.
+func (l *log) end(ctx context.Context, which int64) (int64, error) {
+	if err := l.connect(ctx); err != nil {
+		return 0, err
+	}
+	offset, err := l.conn.End(ctx, l.topic, l.partition, which)
+	if err != nil {
+		return 0, errors.Join(err, l.hangUp())
+	}
+	return offset, nil
+}
+
+func (l *log) connect(ctx context.Context) (err error) {
+	if l.conn == nil {
+		l.conn, err = l.client.dialer.Leader(ctx, l.topic, l.partition)
+	}
+	return err
+}
+
+func (l *log) hangUp() (err error) {
+	if l.conn != nil {
+		err = l.conn.Close()
+		l.conn = nil
+	}
+	l.asked = nil
+	return err
+}
+
+// read returns the next records, at most limit, waiting for the first. It fails when ctx ends, or
+// when what the partition holds cannot be understood; all else it tries again.
+func (l *log) read(ctx context.Context, limit int) ([]Record, error) {
+	for {
+		if l.set != nil {
+			records, err := l.decode(limit)
+			if len(records) > 0 || err != nil {
+				return records, err
+			}
+			l.set = nil
+		}
+		if err := l.fetch(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err := l.recover(ctx, err); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// decode takes records off the last answer.
+func (l *log) decode(limit int) ([]Record, error) {
+	var (
+		records []Record
+		r       record.Record
+		newest  int64
+	)
+	for len(records) < limit {
+		more, err := l.set.Next(&r)
+		if err != nil {
+			return nil, fmt.Errorf("read %s/%d at offset %d: %w", l.topic, l.partition, l.offset, err)
+		}
+		if !more {
+			l.offset = max(l.offset, l.set.Offset())
+			l.set = nil
+			break
+		}
+		if records == nil {
+			records = make([]Record, 0, min(limit, l.set.Left()+1))
+		}
+		newest = max(newest, r.TimeMS)
+		records = append(records, Record{
+			Message:   Message{Topic: l.topic, Key: r.Key, Value: r.Value, Headers: r.Headers},
+			Partition: l.partition, Offset: r.Offset, Time: time.UnixMilli(r.TimeMS), read: l.arrived,
+		})
+		l.offset = r.Offset + 1
+	}
+	if newest > l.newest.Load() {
+		l.newest.Store(newest)
+	}
+	l.count.Add(float64(len(records)))
+	return records, nil
+}
+
+// fetch asks the leader for what follows and waits for the answer. A question that ctx
+// interrupted is still under way at the next call.
+func (l *log) fetch(ctx context.Context) error {
+	if err := l.connect(ctx); err != nil {
+		return err
+	}
+	if l.asked == nil {
+		question := wire.Fetch{
+			Topic: l.topic, Partition: l.partition, Offset: l.offset,
+			MaxBytes: l.client.config.FetchBytes, Wait: l.client.config.FetchWait,
+		}
+		if err := l.conn.Ask(question); err != nil {
+			return err
+		}
+		l.asked = &question
+	}
+	batches, end, err := l.conn.Await(ctx, *l.asked)
+	if err != nil {
+		return err
+	}
+	l.asked = nil
+	l.arrived = l.client.now()
+	l.set = record.NewSet(batches, l.offset)
+	l.pause.reset()
+	if l.lag != nil {
+		l.lag.Set(float64(max(0, end-l.offset)))
+	}
+	return nil
+}
+
+// recover makes the log readable again after err.
+func (l *log) recover(ctx context.Context, err error) error {
+	l.client.metrics.failures.WithLabelValues(topicLabel(l.topic)).Inc()
+	if closeErr := l.hangUp(); closeErr != nil {
+		l.client.log.Debug("close connection", "err", closeErr)
+	}
+	if code, refused := wire.Refused(err); refused && code == kafka.OffsetOutOfRange {
+		return l.rewind(ctx)
+	}
+	l.client.log.Debug("read", "topic", l.topic, "partition", l.partition, "err", err)
+	return l.pause.wait(ctx)
+}
+
+// rewind goes back to the earliest record: better read twice than not at all.
+func (l *log) rewind(ctx context.Context) error {
+	earliest, err := l.end(ctx, wire.Earliest)
+	if err != nil {
+		return l.pause.wait(ctx)
+	}
+	l.client.metrics.outOfRange.WithLabelValues(topicLabel(l.topic)).Inc()
+	l.client.log.Warn("offset out of range, going on at the earliest", "topic", l.topic, "partition", l.partition, "offset", l.offset, "earliest", earliest)
+	l.from(earliest)
+	return nil
+}

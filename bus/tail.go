@@ -1,0 +1,108 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/sluice-iot/sluice/bus/internal/wire"
+)
+
+// tailBatch is how many records a tail hands over at once.
+const tailBatch = 1024
+
+// Tail implements Tailer. It returns ctx's error, or why a topic cannot be read.
+func (c *Client) Tail(ctx context.Context, topic string, ready chan<- struct{}, handle func(Record)) error {
+	logs, err := c.ends(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("tail %s: %w", topic, err)
+	}
+	if ready != nil {
+		close(ready)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	records := make(chan []Record)
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	defer cancel(nil)
+	for _, l := range logs {
+		readers.Go(func() {
+			if err := l.forward(ctx, records); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	for {
+		select {
+		case some := <-records:
+			for i := range some {
+				handle(some[i])
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// ends opens every partition of a topic behind its last record, as often as it takes until ctx ends.
+func (c *Client) ends(ctx context.Context, topic string) ([]*log, error) {
+	pause := newBackoff()
+	for {
+		logs, err := c.tryEnds(ctx, topic)
+		if err == nil {
+			return logs, nil
+		}
+		c.log.Debug("find the ends of a topic", "topic", topic, "err", err)
+		if err := pause.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (c *Client) tryEnds(ctx context.Context, topic string) (logs []*log, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range logs {
+				l.release()
+			}
+		}
+	}()
+	partitions, err := c.Partitions(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	for p := range partitions {
+		l := newLog(c, topic, p)
+		logs = append(logs, l)
+		end, err := l.end(ctx, wire.Latest)
+		if err != nil {
+			return logs, err
+		}
+		l.from(end)
+	}
+	return logs, nil
+}
+
+// forward sends the log's records to records until ctx ends.
+func (l *log) forward(ctx context.Context, records chan<- []Record) error {
+	defer l.release()
+	for {
+		some, err := l.read(ctx, tailBatch)
+		if err != nil {
+			return err
+		}
+		select {
+		case records <- some:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// release closes the connection at the end of the log's use.
+func (l *log) release() {
+	if err := l.hangUp(); err != nil {
+		l.client.log.Debug("close connection", "err", err)
+	}
+}

@@ -1,0 +1,64 @@
+package topics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+
+	"github.com/sluice-iot/sluice/bus/internal/wire"
+)
+
+// ErrMismatch says that a topic exists and is not as it should be.
+var ErrMismatch = errors.New("topic differs from its settings")
+
+// requestTimeout bounds each request of Create: making a topic takes a busy cluster seconds.
+const requestTimeout = 30 * time.Second
+
+// Create makes the topics that do not exist yet and checks the partition counts of those that do. It
+// may be called at any time and by several processes at once. replication is the number of replicas of new topics.
+func Create(ctx context.Context, brokers []string, specs []Spec, replication int) error {
+	d := &wire.Dialer{Brokers: brokers, ClientID: "sluice-topics", Timeout: requestTimeout}
+	for _, s := range specs {
+		if err := create(ctx, d, s, replication); err != nil {
+			return err
+		}
+	}
+	return check(ctx, d, specs)
+}
+
+func create(ctx context.Context, d *wire.Dialer, s Spec, replication int) error {
+	topic := wire.Topic{Name: s.Name, Partitions: s.Partitions, Replication: replication, Retention: s.Retention, MaxBytes: s.MaxBytes}
+	if replication >= 3 {
+		topic.MinInSync = 2
+	}
+	if err := d.Create(ctx, topic); err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
+		return err
+	}
+	return nil
+}
+
+// Check returns an error unless every topic of specs exists with its partition count, so that all owned topics
+// agree and a key's partition number is the same in each.
+func Check(ctx context.Context, brokers []string, specs []Spec) error {
+	return check(ctx, &wire.Dialer{Brokers: brokers, ClientID: "sluice-topics", Timeout: requestTimeout}, specs)
+}
+
+func check(ctx context.Context, d *wire.Dialer, specs []Spec) error {
+	names := make([]string, len(specs))
+	for i, s := range specs {
+		names[i] = s.Name
+	}
+	counts, err := d.Partitions(ctx, names...)
+	if err != nil {
+		return err
+	}
+	for _, s := range specs {
+		if counts[s.Name] != s.Partitions {
+			return fmt.Errorf("%w: %s has %d partitions, not %d; a topic's count is fixed once it has messages", ErrMismatch, s.Name, counts[s.Name], s.Partitions)
+		}
+	}
+	return nil
+}
