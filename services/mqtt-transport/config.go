@@ -1,0 +1,57 @@
+package mqtttransport
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config is what operators set. Every bound on what devices can make grow is here.
+type Config struct {
+	Listen    string `name:"mqtt-listen" default:":1883" help:"TCP address for MQTT; empty for none."`
+	WebSocket string `name:"mqtt-websocket-listen" default:"" help:"TCP address for MQTT over WebSocket (path /mqtt); empty for none."`
+
+	Connections    int           `name:"mqtt-connections" default:"200000" help:"Most connections at a time; the next is closed at once."`
+	ConnectTimeout time.Duration `name:"mqtt-connect-timeout" default:"10s" help:"How long a connection has until it is accepted with CONNACK."`
+	ConnectBytes   int           `name:"mqtt-connect-bytes" default:"8192" help:"Largest CONNECT in bytes; nothing else is read before it."`
+	PacketBytes    int           `name:"mqtt-packet-bytes" default:"65536" help:"Largest remaining length of a packet; a larger one closes the connection."`
+
+	Inactivity     time.Duration `name:"mqtt-inactivity-timeout" default:"10m" help:"A session without a packet for this long is closed, whatever its keep-alive."`
+	InFlight       int           `name:"mqtt-in-flight" default:"256" help:"Messages of one connection that are being worked on; beyond it the connection is read no further."`
+	OutputBytes    int           `name:"mqtt-output-bytes" default:"131072" help:"Bytes that wait for one slow connection; beyond it the connection is closed."`
+	AttributeReads int           `name:"mqtt-attribute-reads" default:"4" help:"Attribute requests of one connection that are answered at a time; the next waits."`
+
+	WriteTimeout time.Duration `name:"mqtt-write-timeout" default:"10s" help:"How long a connection may refuse the bytes written to it."`
+	DrainTimeout time.Duration `name:"mqtt-drain-timeout" default:"12s" help:"How long a stopping service waits for messages on their way to the bus."`
+}
+
+// The largest remaining length that MQTT can express, and what a CONNECT needs at least.
+const (
+	maxRemainingLength = 268435455
+	minConnectBytes    = 64
+)
+
+// check refuses settings that cannot work, naming them.
+func (c *Config) check() error {
+	var wrong []error
+	for _, s := range []struct {
+		name               string
+		value, least, most int64
+	}{
+		{"mqtt-connections", int64(c.Connections), 1, 1 << 30},
+		{"mqtt-connect-timeout", int64(c.ConnectTimeout), int64(time.Second), int64(time.Hour)},
+		{"mqtt-connect-bytes", int64(c.ConnectBytes), minConnectBytes, maxRemainingLength},
+		{"mqtt-packet-bytes", int64(c.PacketBytes), minConnectBytes, maxRemainingLength},
+		{"mqtt-inactivity-timeout", int64(c.Inactivity), int64(time.Second), int64(24 * time.Hour)},
+		{"mqtt-in-flight", int64(c.InFlight), 1, 65535},
+		{"mqtt-output-bytes", int64(c.OutputBytes), 1024, 1 << 30},
+		{"mqtt-attribute-reads", int64(c.AttributeReads), 1, 65535},
+		{"mqtt-write-timeout", int64(c.WriteTimeout), int64(time.Millisecond), int64(time.Hour)},
+		{"mqtt-drain-timeout", int64(c.DrainTimeout), 0, int64(time.Hour)},
+	} {
+		if s.value < s.least || s.value > s.most {
+			wrong = append(wrong, fmt.Errorf("%s: %d is not within %d and %d", s.name, s.value, s.least, s.most))
+		}
+	}
+	return errors.Join(wrong...)
+}
