@@ -65,3 +65,12 @@ func helpText(program string, v *kong.Value) string {
 	}
 	return fmt.Sprintf("%s ($%s)", v.Help, variable(program, v.Name))
 }
+
+// Defaults fills config, a pointer to a struct of settings, with their defaults. vars fills in
+// what defaults refer to as ${name}, as the tag set does for a command.
+func Defaults(config any, vars map[string]string) error {
+	if err := kong.ApplyDefaults(config, kong.Vars(vars)); err != nil {
+		return fmt.Errorf("default settings: %w", err)
+	}
+	return nil
+}

@@ -127,3 +127,19 @@ Another command.
 		t.Error(diff)
 	}
 }
+
+func TestDefaults(t *testing.T) {
+	var config struct {
+		MQTT listener `embed:"" prefix:"mqtt-"`
+		Data string   `default:"${home}/data"`
+	}
+	if err := Defaults(&config, map[string]string{"home": "/srv"}); err != nil {
+		t.Fatal(err)
+	}
+	if config.MQTT.Limit != 10 || config.Data != "/srv/data" {
+		t.Errorf("got %+v", config)
+	}
+	if err := Defaults(&config, nil); err == nil {
+		t.Error("a default that cannot be filled in was taken")
+	}
+}
