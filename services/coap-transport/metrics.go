@@ -43,6 +43,9 @@ func newMetrics(registry prometheus.Registerer, log *slog.Logger) (*metrics, err
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "coap_transport_" + name, Help: help})
 	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	m := &metrics{
 		log:            log,
 		received:       counter("datagrams_received_total", "Datagrams read from the sockets."),
