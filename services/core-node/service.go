@@ -14,7 +14,13 @@ import (
 // Service is one core node.
 type Service struct {
 	handler http.Handler
+
+	firstUser, firstPassword string
 }
+
+// FirstLogin returns the system administrator and the one-time password this start made, for the program to
+// show before anyone is served; "" when there was one already, and in the demo, where both are published.
+func (s *Service) FirstLogin() (user, password string) { return s.firstUser, s.firstPassword }
 
 // New opens the store in c.DataDir, creates the topics, binds the listener if one is configured, and
 // installs what a first start needs. Nothing is consumed before Run.
