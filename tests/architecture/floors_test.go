@@ -18,7 +18,7 @@ var floors = map[string][]string{
 	"services/http-transport": {"proto", "process", "bus", "transport"},
 	"services/coap-transport": {"proto", "process", "bus", "transport"},
 	"services/core-node":      {"proto", "process", "bus"},
-	"sluice":                  {"proto", "process", "bus", "roots"},
+	"sluice":                  {"proto", "process", "bus", "transport", "roots"},
 	"tests":                   {"proto", "process", "bus", "transport", "sluice", "roots"},
 	"tools":                   {},
 }
