@@ -26,11 +26,22 @@ func Start(t testing.TB) *bus.Client {
 // Broker returns the address of a new broker in memory that has the platform's topics. It ends with the test.
 func Broker(t testing.TB) string {
 	t.Helper()
+	return start(t, "")
+}
+
+// DurableBroker is Broker with its messages on disk, synced.
+func DurableBroker(t testing.TB) string {
+	t.Helper()
+	return start(t, t.TempDir())
+}
+
+func start(t testing.TB, dir string) string {
+	t.Helper()
 	var config broker.Config
 	if err := kong.ApplyDefaults(&config); err != nil {
 		t.Fatal(err)
 	}
-	b, err := broker.Start(config, broker.Options{Group: Config(t, "").Group})
+	b, err := broker.Start(config, broker.Options{Dir: dir, Group: Config(t, "").Group})
 	if err != nil {
 		t.Fatal(err)
 	}
