@@ -229,7 +229,9 @@ func (a *Accounts) user(ctx context.Context, tenant ident.TenantID, id ident.ID)
 }
 
 // Logout ends p's session.
-func (a *Accounts) Logout(ctx context.Context, p Principal) error { return a.sessions.end(ctx, p.Session) }
+func (a *Accounts) Logout(ctx context.Context, p Principal) error {
+	return a.sessions.end(ctx, p.Session)
+}
 
 // ChangePassword sets p's own password and returns new tokens; all older ones are refused.
 func (a *Accounts) ChangePassword(ctx context.Context, p Principal, current, next string) (Pair, error) {
@@ -340,4 +342,9 @@ func (a *Accounts) setPassword(ctx context.Context, u entity.User, change func(*
 	}
 	a.Forget(u.ID)
 	return a.tokens.issue(u, c.Enabled, c.TokensNotBefore)
+}
+
+// PasswordLength returns how few and how many characters a password may have.
+func (a *Accounts) PasswordLength() (least, most int) {
+	return a.settings.MinPassword, a.settings.MaxPassword
 }
