@@ -1,12 +1,8 @@
 package telemetry
 
 import (
-	"errors"
-
 	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
 )
-
-var errNotUTF8 = errors.New("text is not UTF-8")
 
 // ToProto returns values as messages, for the calls that are not on the message path.
 func ToProto(values []KeyValue) []*sluicepb.KeyValue {

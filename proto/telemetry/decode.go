@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"errors"
 	"fmt"
 	"unicode/utf8"
 	"unsafe"
@@ -8,6 +9,11 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/sluice-iot/sluice/proto/ident"
+)
+
+var (
+	errNotUTF8     = errors.New("text is not UTF-8")
+	errFieldNumber = errors.New("no such field number")
 )
 
 // ParseUplink reads a DeviceUplink into u, reusing u's slices. What u held before is gone.
@@ -164,21 +170,29 @@ type field struct {
 }
 
 // nextField cuts the first field off data. One of a kind no message of ours has (fixed32, group)
-// comes without its value.
+// comes without its value. Tags and lengths of one byte, nearly all there are, take the short way.
 func nextField(data []byte) (f field, rest []byte, err error) {
-	var n int
-	f.number, f.kind, n = protowire.ConsumeTag(data)
-	if n < 0 {
+	n := 1
+	if tag := data[0]; tag < 0x80 && tag>>3 > 0 {
+		f.number, f.kind = protowire.Number(tag>>3), protowire.Type(tag&7)
+	} else if f.number, f.kind, n = protowire.ConsumeTag(data); n < 0 {
 		return f, nil, protowire.ParseError(n)
+	} else if f.number > protowire.MaxValidNumber {
+		return f, nil, errFieldNumber
 	}
 	data = data[n:]
 	switch f.kind {
+	case protowire.BytesType:
+		if len(data) > 0 && data[0] < 0x80 && int(data[0]) < len(data) {
+			n = 1 + int(data[0])
+			f.bytes = data[1:n:n]
+		} else {
+			f.bytes, n = protowire.ConsumeBytes(data)
+		}
 	case protowire.VarintType:
 		f.bits, n = protowire.ConsumeVarint(data)
 	case protowire.Fixed64Type:
 		f.bits, n = protowire.ConsumeFixed64(data)
-	case protowire.BytesType:
-		f.bytes, n = protowire.ConsumeBytes(data)
 	default:
 		n = protowire.ConsumeFieldValue(f.number, f.kind, data)
 	}

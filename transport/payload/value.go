@@ -104,7 +104,7 @@ func (d *Decoder) number() (telemetry.Value, error) {
 	case n.exponent != "":
 		v, ok = d.exponential(n)
 	case n.fraction != "":
-		v, ok = double(n.text)
+		v, ok = decimal(n.text)
 	default:
 		v, ok = d.integer(n.text)
 	}
@@ -165,7 +165,7 @@ func (d *Decoder) integer(text string) (telemetry.Value, bool) {
 	return telemetry.OfString(text), !d.options.KeepNumericStrings
 }
 
-func double(text string) (telemetry.Value, bool) {
+func decimal(text string) (telemetry.Value, bool) {
 	f, err := strconv.ParseFloat(text, 64)
 	return telemetry.OfDouble(f), err == nil
 }
