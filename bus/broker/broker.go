@@ -1,5 +1,5 @@
 // Package broker is the embedded broker: Kafka's protocol on loopback, kept in a folder, so that one process needs
-// nothing else installed. What is on disk and in memory is bounded by a janitor.
+// nothing else installed. What devices can make it keep is bounded: see backlog and janitor.
 package broker
 
 import (
@@ -19,18 +19,18 @@ import (
 // Config is what operators set.
 type Config struct {
 	Listen          string        `name:"broker-listen" default:"127.0.0.1:0" help:"Loopback address of the embedded broker; port 0 picks one."`
-	BacklogBytes    int64         `name:"broker-backlog-bytes" default:"536870912" help:"Bytes of messages not yet handled; beyond it messages of devices are refused as unavailable."`
-	DeadLetterBytes int64         `name:"broker-dead-letter-bytes" default:"268435456" help:"Bytes of dead letters kept; beyond it the oldest are deleted."`
-	ReplyBytes      int64         `name:"broker-reply-bytes" default:"16777216" help:"Bytes kept of each topic that is read as it is written: answers, events."`
-	SegmentBytes    int64         `name:"broker-segment-bytes" default:"8388608" help:"Bytes of one log file; files are deleted whole."`
-	CleanInterval   time.Duration `name:"broker-clean-interval" default:"1s" help:"How often handled messages are deleted while there is traffic."`
+	BacklogBytes    int64         `name:"broker-backlog-bytes" default:"536870912" help:"Bytes of messages not yet handled that the embedded broker holds; beyond it devices' messages are refused as unavailable."`
+	TailBytes       int64         `name:"broker-tail-bytes" default:"16777216" help:"Bytes the embedded broker keeps of each topic that is read as it is written: answers, events."`
+	DeadLetterBytes int64         `name:"broker-dead-letter-bytes" default:"268435456" help:"Bytes of dead letters the embedded broker keeps; beyond it the oldest are deleted."`
+	SegmentBytes    int64         `name:"broker-segment-bytes" default:"8388608" help:"Bytes of one of the embedded broker's files; a file is deleted once all in it is."`
+	CleanInterval   time.Duration `name:"broker-clean-interval" default:"1s" help:"How often the embedded broker deletes what has been handled, while there is traffic."`
 }
 
 // Options are what code sets.
 type Options struct {
-	// Dir is the folder the messages are kept in. Empty keeps them in memory.
+	// Dir is the folder the messages are kept in, each batch synced before it is acknowledged. Empty keeps them in memory.
 	Dir string
-	// Group is the consumer group under which owned partitions are committed: bus.Config's.
+	// Group is the consumer group under which owned partitions are committed: bus.Config.Group.
 	Group string
 	// Log and Metrics may be nil.
 	Log     *slog.Logger
@@ -41,10 +41,13 @@ type Options struct {
 type Broker struct {
 	cluster *kfake.Cluster
 	addr    string
+	backlog *backlog
+	stop    context.CancelFunc
+	janitor sync.WaitGroup
 	closed  sync.Once
 }
 
-// Start opens the folder and listens.
+// Start opens the folder and listens. The caller must call Run or Close.
 func Start(config Config, options Options) (*Broker, error) {
 	listen, err := listener(config.Listen)
 	if err != nil {
@@ -53,7 +56,10 @@ func Start(config Config, options Options) (*Broker, error) {
 	settings := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.ListenFn(listen),
-		kfake.BrokerConfigs(map[string]string{"log.segment.bytes": strconv.FormatInt(config.SegmentBytes, 10)}),
+		kfake.BrokerConfigs(map[string]string{
+			"log.segment.bytes":   strconv.FormatInt(config.SegmentBytes, 10),
+			"log.retention.bytes": strconv.FormatInt(config.TailBytes, 10), // owned topics and dead letters state their own
+		}),
 	}
 	if options.Dir != "" {
 		settings = append(settings, kfake.DataDir(options.Dir), kfake.SyncWrites())
@@ -62,7 +68,16 @@ func Start(config Config, options Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
-	b := &Broker{cluster: cluster, addr: cluster.ListenAddrs()[0]}
+	b := &Broker{cluster: cluster, addr: cluster.ListenAddrs()[0], backlog: newBacklog(config.BacklogBytes, options.Metrics)}
+	b.backlog.guard(cluster)
+	j, err := newJanitor(b, config, options)
+	if err != nil {
+		cluster.Close()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b.stop = cancel
+	b.janitor.Go(func() { j.run(ctx) })
 	return b, nil
 }
 
@@ -83,14 +98,23 @@ var errNotLoopback = errors.New("not a loopback address: the broker has no acces
 // Addr returns the address clients connect to.
 func (b *Broker) Addr() string { return b.addr }
 
+// Backlog returns how many bytes of owned topics wait to be handled, and the bound beyond which
+// more is refused.
+func (b *Broker) Backlog() (bytes, bound int64) { return b.backlog.bytes(), b.backlog.bound }
+
 // Run blocks until ctx ends, then closes the broker. It must outlive the bus's clients.
 func (b *Broker) Run(ctx context.Context) error {
 	<-ctx.Done()
 	return b.Close()
 }
 
-// Close stores what is needed for a quick start and releases the folder.
+// Close writes what makes the next start quick and releases the folder. Without it nothing acknowledged
+// is lost.
 func (b *Broker) Close() error {
-	b.closed.Do(b.cluster.Close)
+	b.closed.Do(func() {
+		b.stop()
+		b.janitor.Wait()
+		b.cluster.Close()
+	})
 	return nil
 }

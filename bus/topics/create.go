@@ -30,7 +30,7 @@ func Create(ctx context.Context, brokers []string, specs []Spec, replication int
 }
 
 func create(ctx context.Context, d *wire.Dialer, s Spec, replication int) error {
-	topic := wire.Topic{Name: s.Name, Partitions: s.Partitions, Replication: replication, Retention: s.Retention, MaxBytes: s.MaxBytes}
+	topic := wire.Topic{Name: s.Name, Partitions: s.Partitions, Replication: replication, Retention: s.Retention, RetentionBytes: s.RetentionBytes, MaxBytes: s.MaxBytes}
 	if replication >= 3 {
 		topic.MinInSync = 2
 	}

@@ -1,13 +1,22 @@
 package topics
 
-import "time"
+import (
+	"strings"
+	"time"
+)
+
+// Forever, as a Retention, keeps messages until they are deleted by whoever handled them.
+const Forever time.Duration = -1
 
 // Spec is how a topic is kept.
 type Spec struct {
 	Name       string
 	Partitions int
-	Retention  time.Duration
-	// MaxBytes is the largest message.
+	// Retention is how long messages are kept.
+	Retention time.Duration
+	// RetentionBytes is how much of a partition is kept: 0 leaves it to the broker, -1 is all.
+	RetentionBytes int64
+	// MaxBytes is the largest batch, and so the largest message.
 	MaxBytes int
 	// Owned topics are read partition by partition by the core node that owns the number; all
 	// of them have the same partition count.
@@ -26,10 +35,30 @@ const (
 // are not among them: their readers make them.
 func Standard(partitions int) []Spec {
 	return []Spec{
-		{Name: RuleEngine, Partitions: partitions, Retention: keep, MaxBytes: UplinkBytes, Owned: true},
-		{Name: Core, Partitions: partitions, Retention: keep, MaxBytes: UplinkBytes, Owned: true},
-		{Name: TransportRequests, Partitions: partitions, Retention: keep, MaxBytes: UplinkBytes, Owned: true},
+		{Name: RuleEngine, Partitions: partitions, Retention: keep, RetentionBytes: -1, MaxBytes: UplinkBytes, Owned: true},
+		{Name: Core, Partitions: partitions, Retention: keep, RetentionBytes: -1, MaxBytes: UplinkBytes, Owned: true},
+		{Name: TransportRequests, Partitions: partitions, Retention: keep, RetentionBytes: -1, MaxBytes: UplinkBytes, Owned: true},
 		{Name: Events, Partitions: 1, Retention: keepEvents, MaxBytes: UplinkBytes},
-		{Name: DeadLetters, Partitions: 1, Retention: keep, MaxBytes: DeadLetterBytes},
+		{Name: DeadLetters, Partitions: 1, Retention: keep, RetentionBytes: -1, MaxBytes: DeadLetterBytes},
 	}
+}
+
+// Embedded returns the platform's topics for the embedded broker. Nothing an owner has not handled is
+// deleted there; dead letters are kept up to deadLetterBytes, the oldest going first.
+func Embedded(partitions int, deadLetterBytes int64) []Spec {
+	specs := Standard(partitions)
+	for i := range specs {
+		switch {
+		case specs[i].Owned:
+			specs[i].Retention = Forever
+		case specs[i].Name == DeadLetters:
+			specs[i].RetentionBytes = deadLetterBytes
+		}
+	}
+	return specs
+}
+
+// Owned reports whether name is a topic that core nodes own by partition.
+func Owned(name string) bool {
+	return name == Core || name == TransportRequests || name == RuleEngine || strings.HasPrefix(name, RuleEngine+".")
 }

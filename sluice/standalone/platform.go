@@ -103,7 +103,8 @@ func (p *Platform) startBroker(context.Context) (err error) {
 
 func (p *Platform) createTopics(ctx context.Context) error {
 	const replication = 1 // there is one broker
-	return topics.Create(ctx, []string{p.broker.Addr()}, topics.Standard(p.config.Partitions), replication)
+	specs := topics.Embedded(p.config.Partitions, p.config.Broker.DeadLetterBytes)
+	return topics.Create(ctx, []string{p.broker.Addr()}, specs, replication)
 }
 
 // named is the environment of one part: its log lines carry its name.

@@ -17,9 +17,12 @@ type Topic struct {
 	Name        string
 	Partitions  int
 	Replication int
-	Retention   time.Duration
-	MaxBytes    int // of one message; 0 leaves the broker's default
-	MinInSync   int // replicas that must have a message before it is acknowledged; 0 leaves the broker's default
+	// Retention is how long messages are kept, negative for ever.
+	Retention time.Duration
+	// The following leave the broker's default when they are 0.
+	RetentionBytes int64 // of a partition; -1 is all
+	MaxBytes       int   // of one batch
+	MinInSync      int   // replicas that must have a message before it is acknowledged
 }
 
 // Create makes topics. It returns kafka.TopicAlreadyExists, wrapped, when one exists; the others are made.
@@ -43,16 +46,20 @@ func (d *Dialer) Create(ctx context.Context, topics ...Topic) error {
 }
 
 func (t Topic) configs() []createtopics.RequestConfig {
-	configs := []createtopics.RequestConfig{
-		{Name: "retention.ms", Value: strconv.FormatInt(t.Retention.Milliseconds(), 10)},
-		{Name: "retention.bytes", Value: "-1"},
+	var configs []createtopics.RequestConfig
+	set := func(name string, value int64) {
+		if value != 0 {
+			configs = append(configs, createtopics.RequestConfig{Name: name, Value: strconv.FormatInt(value, 10)})
+		}
 	}
-	if t.MaxBytes > 0 {
-		configs = append(configs, createtopics.RequestConfig{Name: "max.message.bytes", Value: strconv.Itoa(t.MaxBytes)})
+	retention := t.Retention.Milliseconds()
+	if t.Retention < 0 {
+		retention = -1
 	}
-	if t.MinInSync > 0 {
-		configs = append(configs, createtopics.RequestConfig{Name: "min.insync.replicas", Value: strconv.Itoa(t.MinInSync)})
-	}
+	set("retention.ms", retention)
+	set("retention.bytes", t.RetentionBytes)
+	set("max.message.bytes", int64(t.MaxBytes))
+	set("min.insync.replicas", int64(t.MinInSync))
 	return configs
 }
 
