@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -115,17 +116,21 @@ const mergerName = "sluice.greater-rank-wins.1"
 // two operands the one of greater rank stays, the newer on a tie. Writes are blind, replays
 // harmless, and the order in which operands meet does not matter.
 func merger() *pebble.Merger {
+	winners := &sync.Pool{New: func() any { return new(winner) }} // one is needed for every row read or compacted
 	return &pebble.Merger{Name: mergerName, Merge: func(key, value []byte) (pebble.ValueMerger, error) {
 		n := rankLength(key)
 		if len(value) < n {
 			return nil, errValue
 		}
-		return &winner{rank: n, value: append(make([]byte, 0, len(value)), value...)}, nil
+		w := winners.Get().(*winner)
+		w.pool, w.rank, w.value = winners, n, append(w.value[:0], value...)
+		return w, nil
 	}}
 }
 
 // winner is the best operand so far.
 type winner struct {
+	pool  *sync.Pool
 	rank  int
 	value []byte
 }
@@ -146,5 +151,16 @@ func (w *winner) meet(value []byte, least int) error {
 	return nil
 }
 
-// Finish returns the winner.
-func (w *winner) Finish(bool) ([]byte, io.Closer, error) { return w.value, nil, nil }
+// Finish returns the winner, which is valid until w is closed.
+func (w *winner) Finish(bool) ([]byte, io.Closer, error) { return w.value, w, nil }
+
+// keptValue is the largest value whose memory is kept for the next winner.
+const keptValue = 4 << 10
+
+// Close gives w back.
+func (w *winner) Close() error {
+	if cap(w.value) <= keptValue {
+		w.pool.Put(w)
+	}
+	return nil
+}
