@@ -39,7 +39,7 @@ fix: ## repair what can be repaired
 
 generate: ## everything that is generated, again
 	cd tools && GOWORK=off go run ./protogen ../proto ../proto/gen
-	go test ./sluice/... -run 'Reference' -update
+	go test ./sluice -run 'Reference' -update
 
 modules: ## level the go.mod files and tidy each
 	tools/modules

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -21,23 +22,24 @@ func totals(from prometheus.Gatherer) func() (board.Totals, error) {
 			switch family.GetName() {
 			case "transport_uplinks_total":
 				t.Acknowledged = sum(family, "result", "acknowledged")
-			case "core_fates_total":
-				t.Stored = sum(family, "fate", "processed")
-				t.DeadLettered = sum(family, "fate", "dead-lettered")
+			case "core_node_messages_stored_total":
+				t.Stored = sum(family, "", "")
+			case "core_node_messages_total":
+				t.DeadLettered = sum(family, "fate", "dead_lettered")
 			}
 		}
 		return t, nil
 	}
 }
 
-// sum adds up the counters of family whose label has value.
+// sum adds up the counters of family whose label has value; all of them if label is "".
 func sum(family *dto.MetricFamily, label, value string) int64 {
 	total := 0.0
 	for _, metric := range family.GetMetric() {
-		for _, pair := range metric.GetLabel() {
-			if pair.GetName() == label && pair.GetValue() == value {
-				total += metric.GetCounter().GetValue()
-			}
+		if label == "" || slices.ContainsFunc(metric.GetLabel(), func(pair *dto.LabelPair) bool {
+			return pair.GetName() == label && pair.GetValue() == value
+		}) {
+			total += metric.GetCounter().GetValue()
 		}
 	}
 	return int64(total)

@@ -14,7 +14,13 @@ import (
 
 type grammar struct {
 	Serve serve    `cmd:"" help:"Serve devices."`
+	Try   try      `cmd:"" help:"Serve one device."`
 	Store struct{} `cmd:"" help:"Another command."`
+}
+
+type try struct {
+	serve `embed:""`
+	Once  bool `help:"Only once."`
 }
 
 type serve struct {
@@ -118,6 +124,16 @@ Serve devices.
 | ` + "`--mode` | `PROG_MODE` | `fast`" + ` | How. |
 | ` + "`--on` | `PROG_ON` | `false`" + ` | Whether \| or not. |
 | ` + "`--key` | `PROG_KEY` | (required)" + ` | Signing key. |
+
+## prog try
+
+Serve one device.
+
+| flag | variable | default | meaning |
+|---|---|---|---|
+| ` + "`--once` | `PROG_ONCE` | `false`" + ` | Only once. |
+
+Further settings are as of ` + "`prog serve`" + `.
 
 ## prog store
 
