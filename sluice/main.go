@@ -12,8 +12,8 @@ const description = "Device telemetry over MQTT, HTTP and CoAP, through rule cha
 
 // commands is everything the binary does. The tag set fills in defaults that differ.
 type commands struct {
-	Standalone  serve       `cmd:"" set:"host=" set:"data=./data" help:"Run the whole platform in one process."`
-	Demo        demo        `cmd:"" set:"host=127.0.0.1" set:"data=" help:"Run everything with demo accounts and simulated devices, and show what arrives."`
+	Standalone  serve       `kong:"cmd,set='host=',set='data=./data',help='Run the whole platform in one process.'"`
+	Demo        demo        `kong:"cmd,set='host=127.0.0.1',set='data=',help='Run everything with demo accounts and simulated devices, and show what arrives.'"`
 	DeadLetters deadLetters `cmd:"" help:"Look after messages that failed through their own fault, on a running node."`
 	Version     version     `cmd:"" help:"Say which version this is."`
 }

@@ -62,7 +62,7 @@ func (d *door) Run(ctx context.Context) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = d.server.Close()
 	}
-	<-served
+	_ = <-served // that it was shut down
 	return errors.Join(err, ignoreClosed(d.listener.Close())) // Serve may not have got as far as to own it
 }
 
