@@ -69,8 +69,6 @@ const (
 	terminator = 0x01
 )
 
-func nameBytes(name string) int { return len(name) + strings.Count(name, "\x00") + 2 }
-
 func appendName(b []byte, name string) []byte {
 	if strings.IndexByte(name, escape) < 0 {
 		b = append(b, name...)
