@@ -62,7 +62,9 @@ func (d *door) Run(ctx context.Context) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = d.server.Close()
 	}
-	_ = <-served // that it was shut down
+	if why := <-served; !errors.Is(why, http.ErrServerClosed) {
+		err = errors.Join(err, why)
+	}
 	return errors.Join(err, ignoreClosed(d.listener.Close())) // Serve may not have got as far as to own it
 }
 
