@@ -71,7 +71,7 @@ func New(c Config, b bus.Bus, o Options) (*Transport, error) {
 		return nil, err
 	}
 	t.sessions = newSessions(t, strings.TrimPrefix(b.ReplyTopic(), topics.TransportResponses))
-	t.activity.t = t
+	t.activity.t, t.activity.last = t, time.Now().UnixMilli()
 	rules := payload.Options{
 		KeepNumericStrings: !c.NumericStrings, MaxDepth: c.PayloadDepth, MaxValues: c.PayloadValues, MaxText: c.PayloadTextSize,
 	}
