@@ -47,7 +47,7 @@ const clientName = "sluice"
 func Dial(ctx context.Context, config Config, options Options) (*Client, error) {
 	c := &Client{
 		config: config, options: options, log: options.log(), start: time.Now(),
-		dialer: &wire.Dialer{Brokers: config.Brokers, ClientID: clientName + "-" + options.Node, Timeout: config.RequestTimeout},
+		dialer: &wire.Dialer{Brokers: config.Brokers, ClientID: clientName + "-" + options.Node, Timeout: config.RequestTimeout, Dial: options.Dial},
 	}
 	c.metrics = newMetrics(options.Metrics)
 	c.life, c.end = context.WithCancel(context.WithoutCancel(ctx))

@@ -1,8 +1,10 @@
 package bus
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -52,6 +54,8 @@ type Options struct {
 	Log *slog.Logger
 	// Metrics may be nil.
 	Metrics prometheus.Registerer
+	// Dial opens connections in place of net.Dialer; nil means that.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 func (o Options) log() *slog.Logger {

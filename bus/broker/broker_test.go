@@ -147,7 +147,7 @@ func handleAll(t *testing.T, w *world, count int) {
 		r := w.open(t, topics.RuleEngine, p)
 		readers.Go(func() {
 			for {
-				records, err := r.Read(ctx, 1000)
+				records, err := r.Read(ctx, 20_000)
 				if err != nil {
 					return
 				}
@@ -302,23 +302,34 @@ func TestMillionsStayBounded(t *testing.T) {
 	}
 }
 
+// publishMany sends count messages, again those that are refused for the backlog's sake.
 func publishMany(t *testing.T, w *world, count int) {
 	value := make([]byte, 200)
+	again := make(chan struct{}, count)
 	var acknowledged sync.WaitGroup
 	done := func(err error) {
-		if err != nil {
+		switch {
+		case errors.Is(err, bus.ErrUnavailable):
+			again <- struct{}{}
+		case err != nil:
 			t.Error(err)
 		}
 		acknowledged.Done()
 	}
 	key := make([]byte, 8)
-	for i := range count {
-		binary.BigEndian.PutUint64(key, uint64(i%1000))
-		m := bus.Message{Topic: topics.RuleEngine, Key: key, Value: value}
-		acknowledged.Add(1)
-		for w.client.Publish(m, done) != nil {
-			<-w.client.Room(m.Topic, key)
+	for i := count; i > 0; {
+		for ; i > 0; i-- {
+			binary.BigEndian.PutUint64(key, uint64(i%1000))
+			m := bus.Message{Topic: topics.RuleEngine, Key: key, Value: value}
+			acknowledged.Add(1)
+			for w.client.Publish(m, done) != nil {
+				<-w.client.Room(m.Topic, key)
+			}
+		}
+		acknowledged.Wait()
+		i = len(again)
+		for range i {
+			<-again
 		}
 	}
-	acknowledged.Wait()
 }

@@ -24,6 +24,8 @@ type Dialer struct {
 	ClientID string
 	// TLS is used for every connection when it is set.
 	TLS *tls.Config
+	// Dial opens the underlying connections when it is set.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Timeout bounds opening a connection and, each, a request and its answer.
 	Timeout time.Duration
 }
@@ -49,8 +51,11 @@ func Refused(err error) (code kafka.Error, ok bool) {
 func (d *Dialer) Connect(ctx context.Context, addr string) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
-	dialer := net.Dialer{}
-	raw, err := dialer.DialContext(ctx, "tcp", addr)
+	dial := d.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	raw, err := dial(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker: %w", err)
 	}
