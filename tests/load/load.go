@@ -1,0 +1,171 @@
+// Package load puts devices' traffic on a server, as fast as it is answered: closed loops over
+// MQTT, HTTP and CoAP, bounded in time and number, cheap enough not to be what is measured.
+// It speaks its own, minimal client side of each protocol and checks every answer.
+//
+// Everything goes to loopback addresses only; others are refused.
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options say what to send where. A loop sends its next message when an earlier one was answered.
+type Options struct {
+	// Address of the server, on loopback.
+	Address string
+	// Clients is how many connections (CoAP: endpoints) there are, each a device of its own.
+	Clients int
+	// InFlight is how many messages each MQTT client has unanswered; HTTP and CoAP have one.
+	InFlight int
+	// Duration and Messages end the run, whichever comes first; Messages 0 is unbounded.
+	Duration time.Duration
+	Messages int
+	// Token is client i's access token.
+	Token func(i int) string
+	// Payload is what every message carries.
+	Payload []byte
+	// Topic is the MQTT topic, v1/devices/me/telemetry when empty; Path replaces {token} in the HTTP and
+	// CoAP path, /api/v1/{token}/telemetry when empty.
+	Topic, Path string
+}
+
+// Result is what came of a run.
+type Result struct {
+	// Acknowledged and Refused count answers; Lost counts messages without an answer when their
+	// connection broke or the run ended in trouble.
+	Acknowledged, Refused, Lost int
+	// Elapsed is from the first message sent to the last answer.
+	Elapsed time.Duration
+	// Latency is that of acknowledged messages, from when they were handed to the kernel.
+	Latency Latencies
+}
+
+// PerSecond is the rate of acknowledged messages.
+func (r Result) PerSecond() float64 { return float64(r.Acknowledged) / r.Elapsed.Seconds() }
+
+// Token returns the access token devices for load tests have: "load-0", "load-1", …
+func Token(i int) string { return "load-" + strconv.Itoa(i) }
+
+// Reading returns a payload of three values, as a sensor might send it.
+func Reading() []byte {
+	return []byte(`{"temperature":21.5,"humidity":60,"pressure":1013.25}`)
+}
+
+var errRemote = errors.New("load is for loopback addresses only")
+
+func (o *Options) check() error {
+	host, _, err := net.SplitHostPort(o.Address)
+	if err != nil {
+		return fmt.Errorf("load address: %w", err)
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+		return fmt.Errorf("%s: %w", o.Address, errRemote)
+	}
+	if o.Clients <= 0 || o.Duration <= 0 {
+		return errors.New("load: how many clients, and for how long?")
+	}
+	if o.Token == nil {
+		o.Token = Token
+	}
+	if o.InFlight <= 0 {
+		o.InFlight = 1
+	}
+	if o.Topic == "" {
+		o.Topic = "v1/devices/me/telemetry"
+	}
+	if o.Path == "" {
+		o.Path = "/api/v1/{token}/telemetry"
+	}
+	return nil
+}
+
+// budget says whether another message may be sent.
+type budget struct {
+	left     atomic.Int64
+	bounded  bool
+	finished atomic.Bool
+}
+
+// take claims up to n messages and returns how many may be sent.
+func (b *budget) take(n int) int {
+	if b.finished.Load() {
+		return 0
+	}
+	if !b.bounded {
+		return n
+	}
+	if after := b.left.Add(int64(-n)); after < 0 {
+		return max(0, n+int(after))
+	}
+	return n
+}
+
+// client is one device's loop.
+type client interface {
+	// open connects; nothing is measured yet.
+	open(ctx context.Context) error
+	// run sends until the budget is used up and every message is answered.
+	run(b *budget) error
+	// close ends the connection.
+	close()
+	count() *tally
+}
+
+// tally is one client's part of the Result; the client's goroutine owns it until the run is over.
+type tally struct {
+	acknowledged, refused, lost int
+	latency                     Latencies
+}
+
+// grace is how long answers are waited for when the run's time is over.
+const grace = 15 * time.Second
+
+// run opens the clients, lets them run side by side, and adds up.
+func run(ctx context.Context, o Options, clients []client) (Result, error) {
+	defer func() {
+		for _, c := range clients {
+			c.close()
+		}
+	}()
+	for _, c := range clients {
+		if err := c.open(ctx); err != nil {
+			return Result{}, fmt.Errorf("open: %w", err)
+		}
+	}
+	b := &budget{bounded: o.Messages > 0}
+	b.left.Store(int64(o.Messages))
+	finish := time.AfterFunc(o.Duration, func() { b.finished.Store(true) })
+	defer finish.Stop()
+	stop := context.AfterFunc(ctx, func() { b.finished.Store(true) })
+	defer stop()
+	late := time.AfterFunc(o.Duration+grace, func() {
+		for _, c := range clients {
+			c.close()
+		}
+	})
+	defer late.Stop()
+
+	errs := make([]error, len(clients))
+	var running sync.WaitGroup
+	start := time.Now()
+	for i, c := range clients {
+		running.Go(func() { errs[i] = c.run(b) })
+	}
+	running.Wait()
+	result := Result{Elapsed: time.Since(start)}
+	for _, c := range clients {
+		t := c.count()
+		result.Acknowledged += t.acknowledged
+		result.Refused += t.refused
+		result.Lost += t.lost
+		result.Latency.merge(&t.latency)
+	}
+	return result, errors.Join(errs...)
+}
