@@ -114,5 +114,18 @@ func (d *Device) allowMessage(now time.Time) bool {
 // allowValues meters an uplink. The device's own limit comes first, so that one that sends too
 // much does not use up its tenant's.
 func (d *Device) allowValues(now time.Time, points int) bool {
-	return d.state.limits.Telemetry(now, points) && d.state.tenant.limits.Telemetry(now, points)
+	if !d.state.limits.Telemetry(now, points) {
+		return false
+	}
+	if !d.state.tenant.limits.Telemetry(now, points) {
+		d.state.limits.Return(points)
+		return false
+	}
+	return true
+}
+
+// returnValues undoes allowValues for an uplink that will be tried again.
+func (d *Device) returnValues(points int) {
+	d.state.limits.Return(points)
+	d.state.tenant.limits.Return(points)
 }

@@ -68,23 +68,35 @@ func (t *Transport) publish(d *Device, from Origin, f *draft, points int, decodi
 		counters.invalid.Inc()
 		return decoding
 	}
-	t.metrics.dropped(f.decoder.Dropped())
 	now := time.Now()
 	if !d.allowValues(now, points) {
 		counters.limited.Inc()
 		return ErrRateLimited
 	}
 	if points == 0 {
+		t.metrics.dropped(f.decoder.Dropped())
 		t.activity.note(d, now)
 		counters.empty.Inc()
 		done(nil)
 		return nil
 	}
+	err := t.stampAndSend(d, from, f, now, done)
+	switch {
+	case err == nil:
+		t.metrics.dropped(f.decoder.Dropped())
+	case errors.Is(err, bus.ErrFull):
+		counters.full.Inc()
+		d.returnValues(points)
+	}
+	return err
+}
+
+// stampAndSend gives the uplink its id and times and sends it. What is not sent uses up no time.
+func (t *Transport) stampAndSend(d *Device, from Origin, f *draft, now time.Time, done func(error)) error {
 	first, untimed := int64(0), countUntimed(f.uplink.Telemetry)
 	if untimed > 0 {
 		var ok bool
 		if first, ok = d.state.clock.take(now.UnixMilli(), untimed); !ok {
-			counters.full.Inc()
 			return bus.ErrFull
 		}
 		stamp(f.uplink.Telemetry, first)
@@ -92,8 +104,7 @@ func (t *Transport) publish(d *Device, from Origin, f *draft, points int, decodi
 	f.uplink.ID = t.ids.next()
 	f.uplink.ReceivedAt = now.UnixMicro()
 	f.uplink.Transport, f.uplink.Topic = from.Transport, from.Topic
-	err := t.send(d, f, counters, done)
-	if err != nil {
+	if err := t.send(d, f, t.metrics.uplinksOf(from.Transport), done); err != nil {
 		if untimed > 0 {
 			d.state.clock.giveBack(first, untimed)
 		}
@@ -142,7 +153,6 @@ func (t *Transport) send(d *Device, f *draft, counters *uplinkCounters, done fun
 	t.putReceipt(r)
 	switch {
 	case errors.Is(err, bus.ErrFull):
-		counters.full.Inc()
 		return bus.ErrFull
 	case errors.Is(err, bus.ErrTooLarge):
 		counters.tooLarge.Inc()

@@ -96,6 +96,18 @@ func (b *Bucket) Take(now time.Time, n int) bool {
 	return true
 }
 
+// Return puts back n tokens of an earlier Take whose purpose came to nothing.
+func (b *Bucket) Return(n int) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, w := range b.rate {
+		b.tokens[i] = min(float64(w.Capacity), b.tokens[i]+float64(n))
+	}
+}
+
 func (b *Bucket) refill(now time.Time) {
 	passed := now.Sub(b.last)
 	if passed <= 0 {

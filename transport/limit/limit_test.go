@@ -91,16 +91,26 @@ func TestMeter(t *testing.T) {
 		{m.Message(now), false},
 		{m.Telemetry(now, 4), true},
 		{m.Telemetry(now, 2), false}, // one value left
+		{m.Telemetry(now, 1), true},  // what was refused was not taken
 		{m.Telemetry(now, 1), false}, // two messages gone
 	} {
 		if step.got != step.want {
 			t.Errorf("step %d: %v, want %v", i, step.got, step.want)
 		}
 	}
+	m.Return(1)
+	if !m.Telemetry(now, 1) || m.Telemetry(now, 1) {
+		t.Error("one returned is not one that may pass")
+	}
+	m.Return(0)
+	if !m.Message(now) {
+		t.Error("a returned message may not pass")
+	}
 	if _, err := ParseRates("", "x", ""); err == nil || err.Error()[:9] != "telemetry" {
 		t.Errorf("error %v does not name the rate", err)
 	}
 	var unlimited *Meter
+	unlimited.Return(5)
 	if !unlimited.Message(now) || !unlimited.Telemetry(now, 1000) {
 		t.Error("a nil meter refuses")
 	}

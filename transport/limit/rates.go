@@ -52,5 +52,25 @@ func (m *Meter) Telemetry(now time.Time, points int) bool {
 	if points == 0 {
 		return m.messages.Take(now, 1)
 	}
-	return m.telemetry.Take(now, 1) && m.points.Take(now, points)
+	if !m.telemetry.Take(now, 1) {
+		return false
+	}
+	if !m.points.Take(now, points) {
+		m.telemetry.Return(1)
+		return false
+	}
+	return true
+}
+
+// Return undoes a Telemetry that was let pass.
+func (m *Meter) Return(points int) {
+	if m == nil {
+		return
+	}
+	if points == 0 {
+		m.messages.Return(1)
+		return
+	}
+	m.telemetry.Return(1)
+	m.points.Return(points)
 }

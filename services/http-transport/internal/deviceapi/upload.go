@@ -50,6 +50,10 @@ func (a *API) take(r *http.Request, d *transport.Device, to route) error {
 	}()
 	var err error
 	if *buffer, err = a.readBody(r, (*buffer)[:0]); err != nil {
+		if errors.Is(err, errLargeBody) {
+			// A client that is still sending when its connection is closed may never see the answer.
+			_, _ = io.CopyN(io.Discard, r.Body, int64(a.limits.BodyBytes))
+		}
 		return err
 	}
 	wait := a.waiters.Get().(*waiter)
