@@ -42,6 +42,9 @@ type row struct {
 // rowBytes is a row without its texts; kinds are shared between rows.
 const rowBytes = 3*16 + 8 + 4*16
 
+// listingBytes is a list without its rows: a tenant that has nothing costs something too.
+const listingBytes = 256
+
 func (r row) bytes() int { return rowBytes + len(r.name) + len(r.label) + len(r.extra) }
 
 // order maps the sort properties of a kind to comparisons.
@@ -195,7 +198,7 @@ func (x *index) load(ctx context.Context, l *listing) error {
 	if l.loaded {
 		return nil
 	}
-	l.rows, l.bytes = nil, 0
+	l.rows, l.bytes = nil, listingBytes
 	for d, err := range x.store.List(ctx, l.key.tenant, l.key.kind, ident.ID{}) {
 		if err != nil {
 			return err
@@ -206,7 +209,7 @@ func (x *index) load(ctx context.Context, l *listing) error {
 		}
 		l.put(r)
 		if l.bytes > x.limit {
-			l.rows, l.bytes = nil, 0
+			l.rows = nil
 			x.forget(l)
 			return errTooMany
 		}
