@@ -45,6 +45,9 @@ const clientName = "sluice"
 // Dial connects to the brokers, waiting for them at most the connect time-out, makes this process's reply topic
 // and starts reading it. The caller must call Run or Close.
 func Dial(ctx context.Context, config Config, options Options) (*Client, error) {
+	if err := config.Validate(); err != nil {
+		return nil, fmt.Errorf("dial bus: %w", err)
+	}
 	c := &Client{
 		config: config, options: options, log: options.log(), start: time.Now(),
 		dialer: &wire.Dialer{Brokers: config.Brokers, ClientID: clientName + "-" + options.Node, Timeout: config.RequestTimeout, Dial: options.Dial},

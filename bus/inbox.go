@@ -36,6 +36,7 @@ func (c *Client) openInbox(ctx context.Context) error {
 		return err
 	}
 	l := newLog(c, name, 0)
+	l.missing = func(ctx context.Context) error { return c.makeInbox(ctx, name) }
 	end, err := l.end(ctx, wire.Latest)
 	if err != nil {
 		return err

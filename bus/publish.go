@@ -28,7 +28,11 @@ func (c *Client) Publish(m Message, done func(error)) error {
 	if size+record.Overhead > t.maxBytes {
 		return ErrTooLarge
 	}
-	return t.queues[partitionOf(m.Key, len(t.queues))].put(m, size, done)
+	err = t.queues[partitionOf(m.Key, len(t.queues))].put(m, size, done)
+	if err == errRetired { // between the look and the put; the next look makes new queues
+		return c.Publish(m, done)
+	}
+	return err
 }
 
 // Room implements Publisher.
@@ -115,6 +119,30 @@ func (c *Client) newTopic(name string, partitions int) *topic {
 		t.queues = append(t.queues, newQueue(c, t, p, partitions, counters))
 	}
 	return t
+}
+
+// retire drops the queues of reply topics that have had nothing to send for a while: their processes
+// are gone, and there is a name for every process that ever was.
+func (c *Client) retire() {
+	idle := c.now() - int64(c.config.ReplyRetention)
+	if idle < 0 {
+		return
+	}
+	c.topicsMu.Lock()
+	defer c.topicsMu.Unlock()
+	all := *c.topics.Load()
+	var left map[string]*topic
+	for name, t := range all {
+		if isReply(name) && t.queues[0].retire(idle) {
+			if left == nil {
+				left = maps.Clone(all)
+			}
+			delete(left, name)
+		}
+	}
+	if left != nil {
+		c.topics.Store(&left)
+	}
 }
 
 // flush takes nothing more on and waits until every queue is empty or within has passed.

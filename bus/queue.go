@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type queue struct {
 	vacancy  chan struct{} // closed when there is room again; nil when nobody waits
 	started  bool          // the sender runs
 	closed   bool
+	retired  bool  // closed because nobody needed it
+	used     int64 // the client's clock when something was last taken on
 	spare    *batch
 
 	wake  chan struct{} // tells the sender that there is something, or that it is over
@@ -54,6 +57,7 @@ const keepBytes = 64 << 10
 func newQueue(c *Client, t *topic, partition, partitions int, counters *publishCounters) *queue {
 	return &queue{
 		client: c, topic: t, partition: partition, counters: counters,
+		used:        c.now(),
 		maxMessages: max(1, c.config.QueueMessages/partitions),
 		maxBytes:    max(1, c.config.QueueBytes/partitions),
 		wake:        make(chan struct{}, 1), empty: make(chan struct{}),
@@ -65,6 +69,9 @@ func (q *queue) put(m Message, size int, done func(error)) error {
 	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.retired {
+		return errRetired
+	}
 	if q.closed {
 		return ErrClosed
 	}
@@ -74,7 +81,8 @@ func (q *queue) put(m Message, size int, done func(error)) error {
 	}
 	b := q.last(size)
 	b.records.Append(m.Key, m.Value, m.Headers, now.UnixMilli())
-	b.entries = append(b.entries, entry{done: done, at: int64(now.Sub(q.client.start))})
+	q.used = int64(now.Sub(q.client.start))
+	b.entries = append(b.entries, entry{done: done, at: q.used})
 	b.bytes += size
 	q.messages++
 	q.bytes += size
@@ -230,6 +238,20 @@ func (q *queue) told(b *batch) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return b.expired == len(b.entries)
+}
+
+var errRetired = errors.New("bus: queue retired")
+
+// retire closes the queue if it is empty and nothing was taken on since the given time.
+func (q *queue) retire(since int64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || q.messages > 0 || q.used > since {
+		return false
+	}
+	q.retired, q.closed = true, true
+	q.signal()
+	return true
 }
 
 // close takes nothing more on and waits until the queue is empty or ctx ends.

@@ -107,6 +107,8 @@ type log struct {
 	newest    *atomic.Int64
 	count     prometheus.Counter
 	lag       prometheus.Gauge // nil when nobody looks
+	// missing is called when the topic is not there; nil waits for it.
+	missing func(context.Context) error
 
 	conn    *wire.Conn
 	asked   *wire.Fetch // the question under way
@@ -246,8 +248,13 @@ func (l *log) recover(ctx context.Context, err error) error {
 	if closeErr := l.hangUp(); closeErr != nil {
 		l.client.log.Debug("close connection", "err", closeErr)
 	}
-	if code, refused := wire.Refused(err); refused && code == kafka.OffsetOutOfRange {
+	switch code, _ := wire.Refused(err); {
+	case code == kafka.OffsetOutOfRange:
 		return l.rewind(ctx)
+	case code == kafka.UnknownTopicOrPartition && l.missing != nil:
+		if err := l.missing(ctx); err != nil {
+			l.client.log.Warn("make topic again", "topic", l.topic, "err", err)
+		}
 	}
 	l.client.log.Debug("read", "topic", l.topic, "partition", l.partition, "err", err)
 	return l.pause.wait(ctx)

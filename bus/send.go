@@ -99,7 +99,7 @@ func failure(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// watchDeadlines answers messages whose deadline passed, and ends with the client.
+// watchDeadlines answers messages whose deadline passed, and drops queues nobody needs, until the client ends.
 func (c *Client) watchDeadlines() {
 	// Looking forty times per deadline, and a look's time ahead of it, answers everyone by it.
 	look := max(c.config.PublishDeadline/40, time.Millisecond)
@@ -116,6 +116,7 @@ func (c *Client) watchDeadlines() {
 					q.expire(limit)
 				}
 			}
+			c.retire()
 		}
 	}
 }

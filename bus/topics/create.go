@@ -40,8 +40,8 @@ func create(ctx context.Context, d *wire.Dialer, s Spec, replication int) error 
 	return nil
 }
 
-// Check returns an error unless every topic of specs exists with its partition count, so that all owned topics
-// agree and a key's partition number is the same in each.
+// Check returns an error unless every topic of specs exists with its partition count, so that a key's partition
+// number is the same in each of the owned ones, and takes messages as large as it should.
 func Check(ctx context.Context, brokers []string, specs []Spec) error {
 	return check(ctx, &wire.Dialer{Brokers: brokers, ClientID: "sluice-topics", Timeout: requestTimeout}, specs)
 }
@@ -58,6 +58,15 @@ func check(ctx context.Context, d *wire.Dialer, specs []Spec) error {
 	for _, s := range specs {
 		if counts[s.Name] != s.Partitions {
 			return fmt.Errorf("%w: %s has %d partitions, not %d; a topic's count is fixed once it has messages", ErrMismatch, s.Name, counts[s.Name], s.Partitions)
+		}
+	}
+	limits, err := d.BatchLimits(ctx, names...)
+	if err != nil {
+		return err
+	}
+	for _, s := range specs {
+		if limits[s.Name] < s.MaxBytes {
+			return fmt.Errorf("%w: %s takes %d bytes, not %d", ErrMismatch, s.Name, limits[s.Name], s.MaxBytes)
 		}
 	}
 	return nil

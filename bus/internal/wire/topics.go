@@ -10,6 +10,7 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/createtopics"
 	"github.com/segmentio/kafka-go/protocol/deletetopics"
+	"github.com/segmentio/kafka-go/protocol/describeconfigs"
 )
 
 // Topic is how a topic is made.
@@ -78,4 +79,37 @@ func (d *Dialer) Delete(ctx context.Context, names ...string) error {
 		}
 	}
 	return nil
+}
+
+// resourceTopic is the protocol's number for a topic's settings.
+const resourceTopic = 2
+
+// BatchLimits returns the largest batch each of the topics takes, in bytes.
+func (d *Dialer) BatchLimits(ctx context.Context, names ...string) (map[string]int, error) {
+	const setting = "max.message.bytes"
+	request := &describeconfigs.Request{}
+	for _, name := range names {
+		request.Resources = append(request.Resources, describeconfigs.RequestResource{
+			ResourceType: resourceTopic, ResourceName: name, ConfigNames: []string{setting},
+		})
+	}
+	answer, err := ask[*describeconfigs.Response](ctx, d.Controller, request)
+	if err != nil {
+		return nil, fmt.Errorf("read topics' settings: %w", err)
+	}
+	limits := make(map[string]int, len(names))
+	for _, r := range answer.Resources {
+		if r.ErrorCode != 0 {
+			return nil, fmt.Errorf("read settings of topic %s: %w", r.ResourceName, kafka.Error(r.ErrorCode))
+		}
+		for _, entry := range r.ConfigEntries {
+			if entry.ConfigName != setting {
+				continue
+			}
+			if limits[r.ResourceName], err = strconv.Atoi(entry.ConfigValue); err != nil {
+				return nil, fmt.Errorf("read settings of topic %s: %w", r.ResourceName, err)
+			}
+		}
+	}
+	return limits, nil
 }
