@@ -67,8 +67,11 @@ func New(o Options) *Accounts {
 	}
 }
 
-// Run deletes the marks of sessions long ended, now and then, until ctx ends.
+// Run deletes the marks of sessions long ended, now and then, until ctx ends. Accounts are not
+// to be used after: what they remember is no longer looked after.
 func (a *Accounts) Run(ctx context.Context) error {
+	defer a.notBefore.StopAllGoroutines()
+	defer a.sessions.ended.StopAllGoroutines()
 	const every = time.Hour
 	tick := time.NewTicker(every)
 	defer tick.Stop()
