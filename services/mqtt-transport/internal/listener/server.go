@@ -1,0 +1,189 @@
+// Package listener moves the bytes of MQTT sessions: over TCP and over WebSocket, a goroutine per
+// connection that sleeps in the read, and a few that write acknowledgements.
+package listener
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/session"
+)
+
+// Options are a Server's bounds.
+type Options struct {
+	Connections                int
+	WriteTimeout, DrainTimeout time.Duration
+}
+
+// Server serves connections, wherever they come from. Make one with New, Start it, then Serve
+// listeners and HTTP requests; Drain ends all.
+type Server struct {
+	options  Options
+	hub      *session.Hub
+	metrics  *Metrics
+	log      *slog.Logger
+	blocks   blocks
+	attempts sync.Pool
+	flushers []*flusher
+
+	// working ends when what sessions wait for is not waited for any longer.
+	working     context.Context
+	stopWorking context.CancelFunc
+	stopped     chan struct{}  // closed when sweeper and flushers are to end
+	running     sync.WaitGroup // connections, and what writes for them
+	serving     sync.WaitGroup // sweeper and flushers
+
+	mu       sync.Mutex
+	draining bool
+	conns    []*conn
+	empty    chan struct{} // closed when draining and no connection is left
+}
+
+// New returns a Server of sessions of h.
+func New(o Options, h *session.Hub, m *Metrics, log *slog.Logger) *Server {
+	s := &Server{
+		options: o, hub: h, metrics: m, log: log,
+		stopped: make(chan struct{}), empty: make(chan struct{}),
+	}
+	s.working, s.stopWorking = context.WithCancel(context.Background())
+	s.attempts.New = newAttempt
+	for range max(1, runtime.GOMAXPROCS(0)/2) {
+		s.flushers = append(s.flushers, newFlusher())
+	}
+	return s
+}
+
+// Start starts what serves all connections. Drain ends it.
+func (s *Server) Start() {
+	for _, f := range s.flushers {
+		s.serving.Go(func() { f.run(s.stopped) })
+	}
+	s.serving.Go(s.sweep)
+}
+
+// The first and the longest wait after accepting failed, as it does when file descriptors run out.
+const (
+	firstAcceptPause = 5 * time.Millisecond
+	maxAcceptPause   = time.Second
+)
+
+// Serve accepts connections until l is closed.
+func (s *Server) Serve(l net.Listener) error {
+	pause := firstAcceptPause
+	for {
+		socket, err := l.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			s.metrics.unaccepted.Inc()
+			s.log.Warn("connection could not be accepted", slog.Any("err", err), slog.Duration("pause", pause))
+			time.Sleep(pause)
+			pause = min(2*pause, maxAcceptPause)
+			continue
+		}
+		pause = firstAcceptPause
+		c, err := s.openTCP(socket)
+		if err != nil {
+			s.metrics.refused.Inc()
+			_ = socket.Close() // nothing was said on it
+			continue
+		}
+		go func() { // ends with c.end, which running counts
+			if c.greet(s.working) {
+				go c.serve()
+			}
+		}()
+	}
+}
+
+// errRefused: there are as many connections as allowed, or the server is stopping.
+var errRefused = errors.New("no more connections")
+
+// open adds a connection that runs over l. Its end must be waited for: conn.end.
+func (s *Server) open(l link) (*conn, error) {
+	c := &conn{server: s, link: l}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining || len(s.conns) >= s.options.Connections {
+		return nil, errRefused
+	}
+	c.index = len(s.conns)
+	c.writer = s.flushers[c.index%len(s.flushers)]
+	c.Init(s.hub, c)
+	s.conns = append(s.conns, c)
+	s.running.Add(1)
+	s.metrics.connections.Inc()
+	return c, nil
+}
+
+func (s *Server) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.conns[len(s.conns)-1]
+	s.conns[c.index] = last
+	last.index = c.index
+	s.conns[len(s.conns)-1] = nil
+	s.conns = s.conns[:len(s.conns)-1]
+	s.metrics.connections.Dec()
+	if s.draining && len(s.conns) == 0 {
+		close(s.empty)
+	}
+}
+
+// each calls do for every connection.
+func (s *Server) each(do func(*conn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		do(c)
+	}
+}
+
+// sweep lets time pass for sessions and closes those whose client fell silent. There is one timer
+// for all of them.
+func (s *Server) sweep() {
+	ticker := time.NewTicker(session.Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			s.hub.Advance()
+			s.each(func(c *conn) { c.Expire() })
+		case <-s.stopped:
+			return
+		}
+	}
+}
+
+// Drain takes nothing more on, waits until what is in flight has been answered, for at most the
+// drain timeout, and closes every connection. Close the listeners first.
+func (s *Server) Drain() {
+	s.mu.Lock()
+	s.draining = true
+	if len(s.conns) == 0 {
+		close(s.empty)
+	}
+	s.mu.Unlock()
+	s.each(func(c *conn) { c.Drain() })
+	timeout := time.NewTimer(s.options.DrainTimeout)
+	defer timeout.Stop()
+	select {
+	case <-s.empty:
+	case <-timeout.C:
+	}
+	s.stopWorking()
+	s.each(func(c *conn) {
+		c.Break(session.CauseDrain)
+		c.link.abort()
+	})
+	s.running.Wait()
+	s.hub.Wait()
+	close(s.stopped)
+	s.serving.Wait()
+}

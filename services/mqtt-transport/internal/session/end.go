@@ -1,0 +1,122 @@
+package session
+
+import (
+	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/packet"
+)
+
+// Cause is why a connection ended.
+type Cause byte
+
+// The causes.
+const (
+	CauseLost        Cause = iota // the connection broke, or was closed without DISCONNECT
+	CauseClient                   // the client sent DISCONNECT
+	CauseSilent                   // nothing came for longer than the keep-alive, or the connect deadline, allows
+	CauseProtocol                 // what came is not MQTT
+	CauseTooLarge                 // a packet was too large
+	CauseRefused                  // CONNECT or PUBLISH was refused
+	CauseSlow                     // the client does not read what it is sent
+	CauseTakenOver                // the device connected again
+	CauseCredentials              // the device's credentials changed
+	CauseDeleted                  // the device was deleted
+	CausePlatform                 // the platform ended it without saying why
+	CauseDrain                    // the service is stopping
+	CausePanic                    // a bug
+	causes
+)
+
+func (c Cause) String() string {
+	return [causes]string{
+		"lost", "client", "silent", "protocol", "too_large", "refused", "slow",
+		"taken_over", "credentials_changed", "device_deleted", "platform", "drain", "panic",
+	}[c]
+}
+
+// close closes the connection at once, telling an MQTT 5 client why. Only under the lock.
+func (s *Session) close(cause Cause, reason packet.Reason) {
+	if s.closing {
+		return
+	}
+	if s.phase == accepted && s.version == packet.V5 && reason != packet.Success {
+		o := s.output()
+		o.Bytes = packet.AppendDisconnect(o.Bytes, reason)
+	}
+	s.closing, s.cause = true, cause
+	s.wire.Stop()
+}
+
+// refuse is close for the reader.
+func (s *Session) refuse(cause Cause, reason packet.Reason) Verdict {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.close(cause, reason)
+	return Close
+}
+
+// violated closes a connection whose client broke the protocol.
+func (s *Session) violated(err *packet.Error) Verdict { return s.refuse(CauseProtocol, err.Reason) }
+
+// Break closes the session without a word: the connection is gone, or what came of it cannot be trusted.
+func (s *Session) Break(cause Cause) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.close(cause, packet.Success)
+}
+
+// Expire closes the session when its client has been silent for too long.
+func (s *Session) Expire() {
+	if s.hub.now.Load() < s.due.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hub.now.Load() >= s.due.Load() { // it may have spoken meanwhile
+		s.close(CauseSilent, packet.KeepAliveTimeout)
+	}
+}
+
+// Drain closes the session when what is in flight has been answered. Nothing more is taken on.
+func (s *Session) Drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending || s.closing {
+		return
+	}
+	s.ending, s.cause, s.shutdown = true, CauseDrain, packet.ServerShuttingDown
+	s.settled()
+}
+
+// Close implements transport.Downlinks: the platform ends the session.
+func (s *Session) Close(reason sluicepb.CloseReason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch reason {
+	case sluicepb.CloseReason_TAKEN_OVER:
+		s.close(CauseTakenOver, packet.SessionTakenOver)
+	case sluicepb.CloseReason_CREDENTIALS_CHANGED:
+		s.close(CauseCredentials, packet.AdministrativeAction)
+	case sluicepb.CloseReason_DEVICE_DELETED:
+		s.close(CauseDeleted, packet.AdministrativeAction)
+	default:
+		s.close(CausePlatform, packet.AdministrativeAction)
+	}
+}
+
+// Ended forgets the session; call it once, after the connection was closed. What is still in
+// flight goes on, and is answered to nobody.
+func (s *Session) Ended() {
+	s.mu.Lock()
+	s.closing = true // nothing is written any more
+	handle, cause, acked, out := s.handle, s.cause, s.acked, s.out
+	s.acked, s.out = 0, nil
+	s.mu.Unlock()
+	s.hub.metrics.fates[Acknowledged].Add(float64(acked))
+	s.hub.metrics.ended[cause].Inc()
+	if out != nil {
+		s.hub.recycle(out)
+	}
+	if handle != nil {
+		handle.Close()
+	}
+}
