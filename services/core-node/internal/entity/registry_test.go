@@ -37,11 +37,15 @@ func (r *recorder) Announce(_ context.Context, e *sluicepb.EntityEvent) error {
 }
 
 func (r *recorder) DeviceCreated(_ context.Context, d entity.Device) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.created = append(r.created, d.Name)
 	return nil
 }
 
 func (r *recorder) DeviceDeleted(_ context.Context, d entity.Device) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.deleted = append(r.deleted, d.Name)
 	return nil
 }

@@ -136,4 +136,3 @@ func TestKnownDaysAreBounded(t *testing.T) {
 		t.Error("the latest day is not known for what it is, or the first still is")
 	}
 }
-

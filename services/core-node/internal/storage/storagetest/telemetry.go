@@ -1,7 +1,9 @@
 package storagetest
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"strconv"
@@ -20,7 +22,10 @@ const day = 24 * 60 * 60 * 1000
 
 var always = storage.Span{Start: math.MinInt64, End: math.MaxInt64}
 
-var exact = cmp.Comparer(func(a, b telemetry.Value) bool { return a == b })
+var exact = cmp.Options{
+	cmp.Comparer(func(a, b telemetry.Value) bool { return a == b }),
+	cmp.Comparer(func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }),
+}
 
 func same(t *testing.T, got, want any) {
 	t.Helper()
