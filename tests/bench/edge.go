@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-iot/sluice/bus"
+	"github.com/sluice-iot/sluice/bus/broker"
+	"github.com/sluice-iot/sluice/bus/topics"
+	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/proto/fault"
+	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
+	coaptransport "github.com/sluice-iot/sluice/services/coap-transport"
+	httptransport "github.com/sluice-iot/sluice/services/http-transport"
+	mqtttransport "github.com/sluice-iot/sluice/services/mqtt-transport"
+	"github.com/sluice-iot/sluice/transport"
+)
+
+const (
+	partitions = 2
+	// benchBacklog lets the broker keep all that is published in a run, as nobody consumes it.
+	benchBacklog = 64 << 30
+)
+
+// edgeRole is the transports and the broker alone: devices are known, their uplinks go to the
+// bus, nobody reads them.
+func edgeRole(ctx context.Context, a assignment, say func(report) error) (err error) {
+	c := &composition{}
+	defer func() { err = errors.Join(err, c.stop()) }()
+	addr, err := c.broker(ctx, a.Dir)
+	if err != nil {
+		return err
+	}
+	core, err := c.dial(ctx, addr, "core", topics.CoreResponses)
+	if err != nil {
+		return err
+	}
+	c.add(process.RunnerFunc(func(ctx context.Context) error { return answerCredentials(ctx, core) }))
+	client, err := c.dial(ctx, addr, "transport", topics.TransportResponses)
+	if err != nil {
+		return err
+	}
+	var shared transport.Config
+	var mqtt mqtttransport.Config
+	var http httptransport.Config
+	var coap coaptransport.Config
+	for _, config := range []any{&shared, &mqtt, &http, &coap} {
+		if err := kong.ApplyDefaults(config); err != nil {
+			return err
+		}
+	}
+	mqtt.Listen, http.Listen, coap.Listen = loopback, loopback, loopback
+	platform, err := transport.New(shared, client, transport.Options{})
+	if err != nil {
+		return err
+	}
+	c.add(platform)
+	m, err := mqtttransport.New(mqtt, platform, process.Env{})
+	if err != nil {
+		return err
+	}
+	c.add(m)
+	h, err := httptransport.New(http, platform, process.Env{})
+	if err != nil {
+		return err
+	}
+	c.add(h)
+	u, err := coaptransport.New(coap, platform, process.Env{})
+	if err != nil {
+		return err
+	}
+	c.add(u)
+	if err := say(report{MQTT: m.Addr(), HTTP: h.Addr(), CoAP: u.Addr()}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+const loopback = "127.0.0.1:0"
+
+// composition is parts that run at once and stop in reverse order.
+type composition struct {
+	stops []func() error
+}
+
+func (c *composition) add(part process.Runner) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var err error
+	var running sync.WaitGroup
+	running.Go(func() { err = part.Run(ctx) })
+	c.stops = append(c.stops, func() error {
+		cancel()
+		running.Wait()
+		return err
+	})
+}
+
+func (c *composition) stop() error {
+	var errs []error
+	for i := len(c.stops) - 1; i >= 0; i-- {
+		errs = append(errs, c.stops[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// broker starts the embedded broker, synced, with every topic there is.
+func (c *composition) broker(ctx context.Context, dir string) (addr string, err error) {
+	var config broker.Config
+	if err := kong.ApplyDefaults(&config); err != nil {
+		return "", err
+	}
+	config.BacklogBytes = benchBacklog
+	common, err := bus.DefaultConfig()
+	if err != nil {
+		return "", err
+	}
+	b, err := broker.Start(config, broker.Options{Dir: filepath.Join(dir, "bus"), Group: common.Group})
+	if err != nil {
+		return "", err
+	}
+	c.add(b)
+	return b.Addr(), topics.Create(ctx, []string{b.Addr()}, topics.Standard(partitions), 1)
+}
+
+func (c *composition) dial(ctx context.Context, addr, node, replies string) (*bus.Client, error) {
+	config, err := bus.DefaultConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.Brokers = []string{addr}
+	client, err := bus.Dial(ctx, config, bus.Options{Node: node, ReplyPrefix: replies})
+	if err != nil {
+		return nil, err
+	}
+	c.add(client)
+	return client, nil
+}
+
+// answerCredentials is all of a core node that the transports need: it knows every device whose
+// token begins as those of package load do.
+func answerCredentials(ctx context.Context, b *bus.Client) error {
+	n, err := b.Partitions(ctx, topics.TransportRequests)
+	if err != nil {
+		return err
+	}
+	errs := make([]error, n)
+	var reading sync.WaitGroup
+	for i := range n {
+		reading.Go(func() { errs[i] = answerPartition(ctx, b, i) })
+	}
+	reading.Wait()
+	return errors.Join(errs...)
+}
+
+func answerPartition(ctx context.Context, b *bus.Client, partition int) error {
+	reader, err := b.OpenReader(ctx, topics.TransportRequests, partition)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	for {
+		calls, err := reader.Read(ctx, 1000)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read calls: %w", err)
+		}
+		for _, call := range calls {
+			answer, err := answerCall(call.Value)
+			if err != nil {
+				return err
+			}
+			b.Answer(call, answer)
+		}
+	}
+}
+
+func answerCall(request []byte) ([]byte, error) {
+	var question sluicepb.TransportRequest
+	if err := proto.Unmarshal(request, &question); err != nil {
+		return nil, fmt.Errorf("read call: %w", err)
+	}
+	token := question.GetValidateToken().GetToken() + question.GetValidateBasic().GetUsername()
+	if !strings.HasPrefix(token, "load-") {
+		return proto.Marshal(&sluicepb.TransportAnswer{Fault: fault.ToProto(fault.New(fault.Unauthenticated, "unknown"))})
+	}
+	id := sha256.Sum256([]byte(token))
+	return proto.Marshal(&sluicepb.TransportAnswer{Device: &sluicepb.DeviceInfo{
+		TenantId: make([]byte, 16), DeviceId: id[:16], DeviceName: token, DeviceType: "default",
+		TransportType: "DEFAULT", Version: 1, CredentialsVersion: 1,
+	}})
+}
+
+// settle is how long a fresh process is given before it is loaded.
+const settle = 300 * time.Millisecond

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/sluice-iot/sluice/tests/load"
+)
+
+// The demo's tenant administrator and one of its devices.
+const (
+	demoUser     = "tenant@thingsboard.org"
+	demoPassword = "tenant"
+	demoToken    = "A1_TEST_TOKEN"
+)
+
+// platform is a sluice process with everything on.
+type platform struct {
+	*child
+	mqtt, http, coap, admin string
+	jwt                     string
+}
+
+// startPlatform starts command of the binary on data and free ports, and waits until it is ready.
+func (b *bench) startPlatform(command, data string) (*platform, error) {
+	p := &platform{}
+	arguments := []string{command, "--data", data}
+	for _, listen := range []struct {
+		flag, network string
+		address       *string
+	}{{"--mqtt-listen", "tcp", &p.mqtt}, {"--http-listen", "tcp", &p.http}, {"--coap-listen", "udp", &p.coap}, {"--admin-listen", "tcp", &p.admin}} {
+		var err error
+		if *listen.address, err = freeAddress(listen.network); err != nil {
+			return nil, err
+		}
+		arguments = append(arguments, listen.flag, *listen.address)
+	}
+	if command == "demo" {
+		arguments = append(arguments, "--demo-interval", "0")
+	}
+	var err error
+	if p.child, err = start(b.binary, arguments...); err != nil {
+		return nil, err
+	}
+	go p.discardOutput()
+	return p, p.awaitReady()
+}
+
+// discardOutput keeps the process from waiting for a reader of what it prints.
+func (p *platform) discardOutput() {
+	for p.lines.Scan() {
+		continue
+	}
+}
+
+func (p *platform) awaitReady() error {
+	for range 4000 {
+		if answer, err := http.Get("http://" + p.admin + "/ready"); err == nil {
+			_ = answer.Body.Close() // its status is all there is to it
+			if answer.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return fmt.Errorf("sluice does not become ready; %w", p.stop())
+}
+
+// startLoaded starts the demo without its simulated devices, and with n devices as package load has them.
+func (b *bench) startLoaded(ctx context.Context, dir string, n int) (*platform, error) {
+	p, err := b.startPlatform("demo", filepath.Join(dir, "data"))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.addDevices(ctx, n); err != nil {
+		return nil, fmt.Errorf("add devices: %w; %w", err, p.stop())
+	}
+	return p, nil
+}
+
+func (p *platform) addDevices(ctx context.Context, n int) error {
+	var tokens struct{ Token string }
+	if err := p.call(ctx, "/api/auth/login", map[string]string{"username": demoUser, "password": demoPassword}, &tokens); err != nil {
+		return err
+	}
+	p.jwt = tokens.Token
+	const atOnce = 8
+	errs := make(chan error, n)
+	places := make(chan struct{}, atOnce)
+	var adding sync.WaitGroup
+	for i := range n {
+		places <- struct{}{}
+		adding.Go(func() {
+			defer func() { <-places }()
+			token := load.Token(i)
+			errs <- p.call(ctx, "/api/device?accessToken="+url.QueryEscape(token), map[string]string{"name": token, "type": "default"}, nil)
+		})
+	}
+	adding.Wait()
+	close(errs)
+	for err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// call posts body and decodes the answer.
+func (p *platform) call(ctx context.Context, path string, body, answer any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.http+path, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if p.jwt != "" {
+		request.Header.Set("X-Authorization", "Bearer "+p.jwt)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err = io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode/100 != 2 {
+		return fmt.Errorf("%s: %d %s", path, response.StatusCode, text)
+	}
+	if answer == nil {
+		return nil
+	}
+	return json.Unmarshal(text, answer)
+}
+
+// everything measures with all services on and every message stored, sooner or later.
+func (b *bench) everything(generate generator, o load.Options, address func(*platform) string) func(context.Context, string) (float64, error) {
+	return func(ctx context.Context, dir string) (float64, error) {
+		p, err := b.startLoaded(ctx, dir, o.Clients)
+		if err != nil {
+			return 0, err
+		}
+		return loaded(ctx, p.child, generate, o, address(p))
+	}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// roleArgument makes this program a part to be measured in a process of its own, so that its
+// memory and processor time are its own.
+const roleArgument = "role"
+
+// assignment is what a role is told: one JSON argument.
+type assignment struct {
+	Role     string
+	Dir      string
+	Clients  int
+	InFlight int
+	Duration time.Duration
+	Messages int
+	Rate     float64
+}
+
+// report is what a role prints, as a line of JSON: where it listens once it is ready, or what it measured.
+type report struct {
+	MQTT, HTTP, CoAP string
+	Messages         int
+	Elapsed          time.Duration
+	P50, P99         time.Duration
+}
+
+// perSecond is the measured rate.
+func (r report) perSecond() float64 { return float64(r.Messages) / r.Elapsed.Seconds() }
+
+// playRole is the child's side: it ends when its parent closes the pipe, or is gone.
+func playRole(arguments []string) error {
+	if len(arguments) != 1 {
+		return fmt.Errorf("role: want one argument")
+	}
+	var a assignment
+	if err := json.Unmarshal([]byte(arguments[0]), &a); err != nil {
+		return fmt.Errorf("role: %w", err)
+	}
+	play, ok := map[string]func(context.Context, assignment, func(report) error) error{
+		"edge": edgeRole, "bus": busRole, "writer": writerRole, "http": httpRole,
+	}[a.Role]
+	if !ok {
+		return fmt.Errorf("role: no role %q", a.Role)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() { // ends with the process
+		_, _ = io.Copy(io.Discard, os.Stdin) // its end is the message
+		cancel()
+	}()
+	return play(ctx, a, func(r report) error { return json.NewEncoder(os.Stdout).Encode(r) })
+}
+
+// child is a process this program started.
+type child struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	lines *bufio.Scanner
+}
+
+// start starts a program whose end is awaited by stop. env is added to the environment.
+func start(name string, arguments ...string) (*child, error) {
+	c := &child{cmd: exec.Command(name, arguments...)}
+	stdin, err := c.cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	c.stdin, c.lines = stdin, bufio.NewScanner(stdout)
+	c.cmd.Stderr = os.Stderr
+	return c, c.cmd.Start()
+}
+
+// startRole starts this program in a role and waits for its first report.
+func startRole(a assignment) (*child, report, error) {
+	argument, err := json.Marshal(a)
+	if err != nil {
+		return nil, report{}, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, report{}, err
+	}
+	c, err := start(self, roleArgument, string(argument))
+	if err != nil {
+		return nil, report{}, err
+	}
+	var r report
+	if !c.lines.Scan() {
+		return nil, r, fmt.Errorf("role %s said nothing: %w", a.Role, c.stop())
+	}
+	if err := json.Unmarshal(c.lines.Bytes(), &r); err != nil {
+		return nil, r, fmt.Errorf("role %s said %q: %w", a.Role, c.lines.Text(), c.stop())
+	}
+	return c, r, nil
+}
+
+// stop ends the process and waits for its end.
+func (c *child) stop() error {
+	_ = c.stdin.Close() // a process that is gone has closed it
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	ended := make(chan error, 1)
+	go func() {
+		for c.lines.Scan() {
+			continue
+		}
+		ended <- c.cmd.Wait()
+	}()
+	select {
+	case <-ended: // an orderly end, or that of the signal
+		return nil
+	case <-time.After(20 * time.Second):
+		_ = c.cmd.Process.Kill()
+		<-ended
+		return fmt.Errorf("%s did not stop in time", c.cmd.Path)
+	}
+}
+
+// resident returns the process's resident memory in bytes.
+func (c *child) resident() (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kb, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")))
+			return float64(kb) * 1024, err
+		}
+	}
+	return 0, fmt.Errorf("no VmRSS of process %d", c.cmd.Process.Pid)
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sluice-iot/sluice/tests/load"
+)
+
+// rowOrder is the order of the rows on the page.
+var rowOrder = []string{"a1", "a2", "b", "c", "d1", "d2", "e", "g1", "g2", "i", "j"}
+
+// rows are the lines of the table, in its order.
+func (b *bench) rows() []row {
+	return []row{
+		b.mqttRow("a1", 200, 16, map[string]float64{"the bus alone": 0.30, "mosquitto": 3}, map[string]float64{"the bus alone": 0.45, "mosquitto": 5}),
+		b.mqttRow("a2", 50, 1, map[string]float64{"mosquitto": 0.35}, nil),
+		b.httpRow(),
+		b.coapRow(),
+	}
+}
+
+func (b *bench) mqttRow(id string, clients, inFlight int, floors, aims map[string]float64) row {
+	o := load.Options{Clients: clients, InFlight: inFlight, Duration: b.options.Seconds, Payload: load.Reading()}
+	a := assignment{Clients: clients, InFlight: inFlight, Duration: b.options.Seconds}
+	return row{
+		id: id, title: fmt.Sprintf("MQTT QoS 1 acknowledged by the bus, %d connections × %d in flight", clients, inFlight), unit: "messages/s",
+		floors: floors, aims: aims,
+		sides: []side{
+			{"transport and broker alone", b.edge(load.MQTT, o, func(r report) string { return r.MQTT })},
+			{"everything on", b.everything(load.MQTT, o, func(s *platform) string { return s.mqtt })},
+			{"the bus alone", b.role("bus", a)},
+			{"kafka-go Writer", b.role("writer", a)},
+			{"mosquitto", func(ctx context.Context, dir string) (float64, error) {
+				c, address, err := startMosquitto(dir)
+				if err != nil {
+					return 0, err
+				}
+				return loaded(ctx, c, load.MQTT, o, address)
+			}},
+		},
+	}
+}
+
+func (b *bench) httpRow() row {
+	o := load.Options{Clients: 64, Duration: b.options.Seconds, Payload: load.Reading()}
+	return row{
+		id: "b", title: "HTTP POST, 64 keep-alive connections", unit: "requests/s",
+		floors: map[string]float64{"bare net/http handler": 0.45}, aims: map[string]float64{"bare net/http handler": 0.8},
+		sides: []side{
+			{"transport and broker alone", b.edge(load.HTTP, o, func(r report) string { return r.HTTP })},
+			{"everything on", b.everything(load.HTTP, o, func(s *platform) string { return s.http })},
+			{"bare net/http handler", func(ctx context.Context, _ string) (float64, error) {
+				c, r, err := startRole(assignment{Role: "http"})
+				if err != nil {
+					return 0, err
+				}
+				return loaded(ctx, c, load.HTTP, o, r.HTTP)
+			}},
+		},
+	}
+}
+
+func (b *bench) coapRow() row {
+	o := load.Options{Clients: 200, Duration: b.options.Seconds, Payload: load.Reading()}
+	return row{
+		id: "c", title: "CoAP CON POST, 200 clients", unit: "requests/s",
+		floors: map[string]float64{"libcoap": 0.8}, aims: map[string]float64{"libcoap": 1.5},
+		sides: []side{
+			{"transport and broker alone", b.edge(load.CoAP, o, func(r report) string { return r.CoAP })},
+			{"everything on", b.everything(load.CoAP, o, func(s *platform) string { return s.coap })},
+			{"libcoap", func(ctx context.Context, _ string) (float64, error) {
+				c, address, err := startLibcoap()
+				if err != nil {
+					return 0, err
+				}
+				return loaded(ctx, c, load.CoAP, o, address)
+			}},
+		},
+	}
+}
+
+// generator is one of package load's.
+type generator func(context.Context, load.Options) (load.Result, error)
+
+// loaded loads c, which listens on address, stops it and returns the rate. It warms up first:
+// connections, caches, first batches.
+func loaded(ctx context.Context, c *child, generate generator, o load.Options, address string) (float64, error) {
+	o.Address = address
+	rate, err := steady(ctx, generate, o)
+	if stopErr := c.stop(); err == nil {
+		err = stopErr
+	}
+	return rate, err
+}
+
+func steady(ctx context.Context, generate generator, o load.Options) (float64, error) {
+	warm := o
+	warm.Duration = min(o.Duration/4, 500*time.Millisecond)
+	if _, err := generate(ctx, warm); err != nil {
+		return 0, fmt.Errorf("warm up: %w", err)
+	}
+	r, err := generate(ctx, o)
+	if err != nil {
+		return 0, err
+	}
+	if r.Refused > 0 || r.Lost > 0 {
+		return 0, fmt.Errorf("%d messages acknowledged, %d refused, %d lost", r.Acknowledged, r.Refused, r.Lost)
+	}
+	return r.PerSecond(), nil
+}
+
+// edge measures transport and broker alone.
+func (b *bench) edge(generate generator, o load.Options, address func(report) string) func(context.Context, string) (float64, error) {
+	return func(ctx context.Context, dir string) (float64, error) {
+		c, r, err := startRole(assignment{Role: "edge", Dir: dir})
+		if err != nil {
+			return 0, err
+		}
+		return loaded(ctx, c, generate, o, address(r))
+	}
+}
+
+// role measures a role that loads itself.
+func (b *bench) role(name string, a assignment) func(context.Context, string) (float64, error) {
+	return func(_ context.Context, dir string) (float64, error) {
+		a.Role, a.Dir = name, dir
+		c, r, err := startRole(a)
+		if err != nil {
+			return 0, err
+		}
+		return r.perSecond(), c.stop()
+	}
+}
