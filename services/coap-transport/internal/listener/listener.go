@@ -68,6 +68,9 @@ func Open(o Options, counts Counts) (*Listener, error) {
 			break // a machine without IPv6
 		}
 		if err != nil {
+			for _, bound := range l.sockets {
+				_ = bound.connection.Close() // nothing was sent on it
+			}
 			return nil, fmt.Errorf("listen for coap: %w", err)
 		}
 		port = strconv.Itoa(s.connection.LocalAddr().(*net.UDPAddr).Port)

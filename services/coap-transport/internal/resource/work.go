@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/route"
 	"github.com/sluice-iot/sluice/transport"
+	"github.com/sluice-iot/sluice/transport/payload"
 )
 
 // work is one request on its way.
@@ -113,7 +114,7 @@ func (w *work) readAttributes(ctx context.Context) {
 		w.answer(exchange.Answer{Code: packet.NotFound})
 		return
 	}
-	body := appendAttributes(nil, found)
+	body := payload.AppendAttributes(nil, found.Client, found.Shared)
 	limit := w.r.limits.AnswerBytes
 	if w.request.HasBlock2 {
 		limit = min(limit, w.request.Block2.Size())
