@@ -129,9 +129,10 @@ func publishLength(v Version, qos byte, topic string, payload []byte) int {
 // AppendPingresp appends a PINGRESP.
 func AppendPingresp(dst []byte) []byte { return append(dst, byte(PINGRESP)<<4, 0) }
 
-// AppendDisconnect appends a DISCONNECT. A server sends it only at MQTT 5.
+// AppendDisconnect appends a DISCONNECT. A server sends it only at MQTT 5. The empty properties
+// could be left out; there are clients that then miss the reason.
 func AppendDisconnect(dst []byte, r Reason) []byte {
-	return append(dst, byte(DISCONNECT)<<4, 1, byte(r))
+	return append(dst, byte(DISCONNECT)<<4, 2, byte(r), 0)
 }
 
 func appendVarint(dst []byte, n int) []byte {
