@@ -60,7 +60,7 @@ func orZero(n *int64) int64 {
 // object reads a free JSON object; null and nothing are none.
 func object(field string, body json.RawMessage) (json.RawMessage, error) {
 	trimmed := bytes.TrimSpace(body)
-	if len(trimmed) == 0 || string(trimmed) == "null" {
+	if none(trimmed) {
 		return nil, nil
 	}
 	if trimmed[0] != '{' {
@@ -69,9 +69,12 @@ func object(field string, body json.RawMessage) (json.RawMessage, error) {
 	return trimmed, nil
 }
 
+// none reports whether there is no value: entities that were stored without one come back with null.
+func none(body json.RawMessage) bool { return len(body) == 0 || string(body) == "null" }
+
 // objectView shows what is none as null.
 func objectView(body json.RawMessage) json.RawMessage {
-	if len(body) == 0 {
+	if none(body) {
 		return json.RawMessage("null")
 	}
 	return body

@@ -49,7 +49,7 @@ func isPublic(c entity.Customer) bool {
 	var info struct {
 		IsPublic bool `json:"isPublic"`
 	}
-	return len(c.AdditionalInfo) > 0 && json.Unmarshal(c.AdditionalInfo, &info) == nil && info.IsPublic
+	return !none(c.AdditionalInfo) && json.Unmarshal(c.AdditionalInfo, &info) == nil && info.IsPublic
 }
 
 func (a *api) saveCustomer(r *http.Request, p auth.Principal) (any, error) {

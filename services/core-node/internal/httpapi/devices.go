@@ -58,7 +58,7 @@ const plainDevice = `{"configuration":{"type":"DEFAULT"},"transportConfiguration
 
 func deviceView(d entity.Device) deviceBody {
 	data := d.Data
-	if len(data) == 0 {
+	if none(data) {
 		data = json.RawMessage(plainDevice)
 	}
 	return deviceBody{

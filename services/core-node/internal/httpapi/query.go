@@ -195,7 +195,7 @@ func optional(kind ident.EntityType, id ident.ID) *ref {
 }
 
 // given is a ref somebody sent: null, or an object whose entityType may be left out.
-type given struct{ refBody }
+type given refBody
 
 // id reads what was sent for field as an id of the kind; null and the null id are zero.
 func (g *given) id(field string, kind ident.EntityType) (ident.ID, error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -46,6 +47,10 @@ func (a *api) door(one route) http.HandlerFunc {
 }
 
 func (a *api) enter(one route, r *http.Request) (any, error) {
+	// What cannot be read is refused: a parameter that was dropped silently would widen what is asked for.
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		return nil, fault.New(fault.Invalid, "Query string is malformed: "+err.Error())
+	}
 	if one.roles == nil {
 		return one.serve(r, auth.Principal{})
 	}

@@ -48,7 +48,7 @@ const emptyTenantProfile = `{"configuration":{"type":"DEFAULT"},"queueConfigurat
 
 func tenantProfileView(p entity.TenantProfile) tenantProfileBody {
 	data := p.Data
-	if len(data) == 0 {
+	if none(data) {
 		data = json.RawMessage(emptyTenantProfile)
 	}
 	return tenantProfileBody{

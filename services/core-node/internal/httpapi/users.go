@@ -180,7 +180,7 @@ func (a *api) withActivation(r *http.Request, u entity.User) (json.RawMessage, e
 		return nil, err
 	}
 	info := map[string]any{}
-	if len(u.AdditionalInfo) > 0 {
+	if !none(u.AdditionalInfo) {
 		if err := json.Unmarshal(u.AdditionalInfo, &info); err != nil {
 			return nil, fmt.Errorf("read additional info of user: %w", err)
 		}
