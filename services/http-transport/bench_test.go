@@ -3,11 +3,14 @@ package httptransport
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +20,17 @@ import (
 )
 
 const reading = `{"ts":1634712287000,"values":{"temperature":21.57,"humidity":48.2,"status":"operational","uptimeSeconds":8734523}}`
+
+// connections is how many the benchmarks keep open, each a device of its own.
+const connections = 64
+
+func tokenOf(i int) string { return fmt.Sprint("T", i) }
+
+func addDevices(c *transporttest.Core) {
+	for i := range connections {
+		c.AddDevice(tokenOf(i))
+	}
+}
 
 // nowhere is an http.ResponseWriter that costs nothing.
 type nowhere struct{ header http.Header }
@@ -54,6 +68,7 @@ func BenchmarkHandler(b *testing.B) {
 // keep-alive connections of one cheap client; the bus answers at once.
 func BenchmarkSockets(b *testing.B) {
 	d := openDoor(b, nil, nil)
+	addDevices(d.Core)
 	bare := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 	}))
@@ -64,10 +79,12 @@ func BenchmarkSockets(b *testing.B) {
 }
 
 func posts(b *testing.B, address string) {
-	request := []byte("POST /api/v1/T/telemetry HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 114\r\n\r\n" + reading)
-	b.SetParallelism(32)
+	var connection atomic.Int64
+	b.SetParallelism(connections / runtime.GOMAXPROCS(0))
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
+		token := tokenOf(int(connection.Add(1)) % connections)
+		request := fmt.Appendf(nil, "POST /api/v1/%s/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", token, len(reading), reading)
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			b.Error(err)

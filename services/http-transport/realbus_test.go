@@ -26,6 +26,7 @@ func realDoor(t testing.TB) (base string, owner *bus.Client) {
 	own := bustest.Dial(t, address, bus.Options{Node: "http", ReplyPrefix: topics.TransportResponses})
 	core := transporttest.NewCore()
 	core.AddDevice("T")
+	addDevices(core)
 	tr, err := transport.New(transporttest.Config(t), own, transport.Options{})
 	if err != nil {
 		t.Fatal(err)
