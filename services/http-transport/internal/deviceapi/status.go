@@ -61,8 +61,6 @@ func (a *API) fail(w http.ResponseWriter, at route, err error) {
 		w.WriteHeader(code)
 	case http.StatusBadRequest:
 		a.refuse(w, at, code, err.Error())
-	case http.StatusRequestEntityTooLarge:
-		a.refuse(w, at, code, contentTooLong(a.limits.BodyBytes))
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", strconv.Itoa(int(a.limits.RetryAfter/time.Second)))
 		a.refuse(w, at, code, http.StatusText(code))

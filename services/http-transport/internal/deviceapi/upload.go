@@ -2,7 +2,6 @@ package deviceapi
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -134,6 +133,3 @@ func newWaiter() *waiter {
 	w.done = func(err error) { w.result <- err }
 	return w
 }
-
-// contentTooLong says how much a body may hold.
-func contentTooLong(most int) string { return fmt.Sprintf("request is larger than %d bytes", most) }
