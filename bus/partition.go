@@ -11,6 +11,10 @@ func partitionOf(key []byte, partitions int) int {
 	return int(murmur2(key)&0x7fffffff) % partitions
 }
 
+// Partition returns the partition, of partitions, that a message with key goes to. Whoever owns a
+// partition number by it owns every entity whose id falls there.
+func Partition(key []byte, partitions int) int { return partitionOf(key, partitions) }
+
 // murmur2 is Austin Appleby's hash (2008) with Kafka's seed.
 func murmur2(data []byte) uint32 {
 	const (

@@ -35,3 +35,7 @@ const (
 	KindUplink      = "uplink"
 	KindRuleMessage = "rule"
 )
+
+// RecordIndexHeader names the record header of a replayed uplink that says which one of its messages is
+// wanted, as DeadLetter's record_index does. Without it all are.
+const RecordIndexHeader = "record-index"
