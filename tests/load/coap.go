@@ -71,7 +71,7 @@ func (c *coapClient) open(context.Context) error {
 }
 
 func (c *coapClient) run(b *budget) error {
-	for b.take(1) == 1 {
+	for b.next() {
 		c.sequence++
 		binary.BigEndian.PutUint16(c.datagram[2:], uint16(c.sequence))
 		binary.BigEndian.PutUint32(c.datagram[4:], c.sequence)

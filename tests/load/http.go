@@ -39,7 +39,7 @@ func (c *httpClient) open(ctx context.Context) (err error) {
 }
 
 func (c *httpClient) run(b *budget) error {
-	for b.take(1) == 1 {
+	for b.next() {
 		sent := time.Now()
 		status, err := c.exchange()
 		switch {

@@ -27,6 +27,8 @@ type Options struct {
 	// Duration and Messages end the run, whichever comes first; Messages 0 is unbounded.
 	Duration time.Duration
 	Messages int
+	// Rate, in messages per second of all clients together, holds the loops back; 0 does not.
+	Rate float64
 	// Token is client i's access token.
 	Token func(i int) string
 	// Payload is what every message carries.
@@ -88,23 +90,49 @@ func (o *Options) check() error {
 
 // budget says whether another message may be sent.
 type budget struct {
-	left     atomic.Int64
-	bounded  bool
+	start    time.Time
+	rate     float64 // 0: as fast as answers come
+	taken    atomic.Int64
+	messages int64 // 0: unbounded
 	finished atomic.Bool
 }
 
-// take claims up to n messages and returns how many may be sent.
-func (b *budget) take(n int) int {
+// pause is how long a client waits when the rate allows no message now.
+const pause = time.Millisecond
+
+// take claims up to n messages and returns how many may be sent now; 0 and more: later.
+func (b *budget) take(n int) (granted int, more bool) {
 	if b.finished.Load() {
-		return 0
+		return 0, false
 	}
-	if !b.bounded {
-		return n
+	bound := b.messages
+	if b.rate > 0 {
+		due := int64(b.rate * time.Since(b.start).Seconds())
+		if bound == 0 || due < bound {
+			bound = max(due, 1)
+		}
 	}
-	if after := b.left.Add(int64(-n)); after < 0 {
-		return max(0, n+int(after))
+	if bound == 0 {
+		return n, true
 	}
-	return n
+	over := b.taken.Add(int64(n)) - bound
+	if over > 0 {
+		back := min(over, int64(n))
+		b.taken.Add(-back)
+		n -= int(back)
+	}
+	return n, b.messages == 0 || b.taken.Load() < b.messages
+}
+
+// next claims one message, waiting for it; false: there is none any more.
+func (b *budget) next() bool {
+	for {
+		n, more := b.take(1)
+		if n == 1 || !more {
+			return n == 1
+		}
+		time.Sleep(pause)
+	}
 }
 
 // client is one device's loop.
@@ -139,8 +167,7 @@ func run(ctx context.Context, o Options, clients []client) (Result, error) {
 			return Result{}, fmt.Errorf("open: %w", err)
 		}
 	}
-	b := &budget{bounded: o.Messages > 0}
-	b.left.Store(int64(o.Messages))
+	b := &budget{start: time.Now(), rate: o.Rate, messages: int64(o.Messages)}
 	finish := time.AfterFunc(o.Duration, func() { b.finished.Store(true) })
 	defer finish.Stop()
 	stop := context.AfterFunc(ctx, func() { b.finished.Store(true) })

@@ -192,6 +192,32 @@ func TestBoundedInTime(t *testing.T) {
 	}
 }
 
+func TestRate(t *testing.T) {
+	o := options(fakeMQTT(t, false))
+	o.Messages, o.Duration, o.Rate = 0, 300*time.Millisecond, 1000
+	r, err := MQTT(context.Background(), o)
+	if err != nil || r.Acknowledged < 150 || r.Acknowledged > 320 {
+		t.Errorf("%d acknowledged in %v, %v", r.Acknowledged, r.Elapsed, err)
+	}
+	o.Messages, o.Rate = 20, 100_000
+	if r, err = MQTT(context.Background(), o); err != nil || r.Acknowledged != 20 {
+		t.Errorf("%d acknowledged, want 20, %v", r.Acknowledged, err)
+	}
+}
+
+func TestDevice(t *testing.T) {
+	d, err := Connect(context.Background(), fakeMQTT(t, false), "T")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for range 3 {
+		if err := d.Publish([]byte(`{"t":1}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestLoopbackOnly(t *testing.T) {
 	for _, address := range []string{"192.0.2.1:1883", "example.org:1883", ":1883", "nowhere"} {
 		if _, err := MQTT(context.Background(), options(address)); err == nil {
@@ -225,7 +251,7 @@ func BenchmarkMQTTClient(b *testing.B) {
 	var unbounded budget
 	b.ReportAllocs()
 	for b.Loop() { // sixteen messages
-		if err := c.fill(&unbounded); err != nil {
+		if _, err := c.fill(&unbounded); err != nil {
 			b.Fatal(err)
 		}
 		if err := c.acknowledge(pubacks); err != nil {

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -80,11 +79,14 @@ func newMQTTClient(o *Options, i int) *mqttClient {
 	token := o.Token(i)
 	body := append(mqttText(nil, "MQTT"), 4, 0x82, 0, 0) // 3.1.1; user name, clean session; no keep-alive
 	c.connect = mqttPacket(0x10, mqttText(mqttText(body, token), token))
-	topic := mqttText(nil, o.Topic)
-	body = append(append(bytes.Clone(topic), 0, 0), o.Payload...)
-	c.publish = mqttPacket(mqttPublishQoS1, body)
-	c.idAt = len(c.publish) - len(o.Payload) - 2
+	c.setPayload(o.Topic, o.Payload)
 	return c
+}
+
+func (c *mqttClient) setPayload(topic string, payload []byte) {
+	body := append(mqttText(nil, topic), 0, 0)
+	c.publish = mqttPacket(mqttPublishQoS1, append(body, payload...))
+	c.idAt = len(c.publish) - len(payload) - 2
 }
 
 func mqttText(dst []byte, s string) []byte {
@@ -120,20 +122,24 @@ func (c *mqttClient) open(ctx context.Context) (err error) {
 func (c *mqttClient) letGo() { c.in, c.out, c.sent, c.publish, c.connect = nil, nil, nil, nil, nil }
 
 func (c *mqttClient) run(b *budget) error {
-	err := c.fill(b)
+	more, err := c.fill(b)
 	held := 0
-	for err == nil && c.pending > 0 {
-		var n int
-		if n, err = c.conn.Read(c.in[held:]); err != nil {
-			break
+	for err == nil && (c.pending > 0 || more) {
+		if c.pending == 0 {
+			time.Sleep(pause)
+		} else {
+			var n int
+			if n, err = c.conn.Read(c.in[held:]); err != nil {
+				break
+			}
+			held += n
+			whole := held - held%mqttPubackSize
+			if err = c.acknowledge(c.in[:whole]); err != nil {
+				break
+			}
+			held = copy(c.in, c.in[whole:held])
 		}
-		held += n
-		whole := held - held%mqttPubackSize
-		if err = c.acknowledge(c.in[:whole]); err != nil {
-			break
-		}
-		held = copy(c.in, c.in[whole:held])
-		err = c.fill(b)
+		more, err = c.fill(b)
 	}
 	c.lost += c.pending
 	if err != nil {
@@ -143,10 +149,10 @@ func (c *mqttClient) run(b *budget) error {
 }
 
 // fill publishes as much as may be in flight.
-func (c *mqttClient) fill(b *budget) error {
-	n := b.take(c.inFlight - c.pending)
+func (c *mqttClient) fill(b *budget) (more bool, err error) {
+	n, more := b.take(c.inFlight - c.pending)
 	if n == 0 {
-		return nil
+		return more, nil
 	}
 	now := time.Now()
 	c.out = c.out[:0]
@@ -158,8 +164,8 @@ func (c *mqttClient) fill(b *budget) error {
 		binary.BigEndian.PutUint16(c.out[start+c.idAt:], uint16(place+1))
 		c.pending++
 	}
-	_, err := c.conn.Write(c.out)
-	return err
+	_, err = c.conn.Write(c.out)
+	return more, err
 }
 
 func (c *mqttClient) acknowledge(pubacks []byte) error {
