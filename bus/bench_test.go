@@ -65,6 +65,49 @@ func BenchmarkWriter(b *testing.B) {
 	}
 }
 
+// BenchmarkRead measures draining a partition from the disk, over and over.
+func BenchmarkRead(b *testing.B) {
+	const stored = 500_000
+	client := bustest.Dial(b, bustest.DurableBroker(b), bus.Options{Node: "bench"})
+	m := bus.Message{Topic: topics.RuleEngine, Key: []byte("device"), Value: make([]byte, messageBytes)}
+	var storing sync.WaitGroup
+	for range stored {
+		storing.Add(1)
+		for client.Publish(m, func(error) { storing.Done() }) != nil {
+			<-client.Room(m.Topic, m.Key)
+		}
+	}
+	storing.Wait()
+	partition := 0
+	open := func() bus.Reader {
+		r, err := client.OpenReader(b.Context(), m.Topic, partition)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return r
+	}
+	r := open()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for read, before := 0, 0; read < b.N; {
+		records, err := r.Read(b.Context(), 1000)
+		if err != nil {
+			b.Fatal(err)
+		}
+		read += len(records)
+		if read-before == stored { // nothing was committed: from the start again
+			if before = read; r.Close() != nil {
+				b.Fatal("close")
+			}
+			r = open()
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+	if err := r.Close(); err != nil {
+		b.Error(err)
+	}
+}
+
 // measure runs b.N messages through publish.
 func measure(b *testing.B, publishers, window int, publish func(key, value []byte, done func(error))) {
 	var left atomic.Int64

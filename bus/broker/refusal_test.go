@@ -1,0 +1,71 @@
+package broker
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/sluice-iot/sluice/bus"
+	"github.com/sluice-iot/sluice/bus/topics"
+)
+
+// TestRefusedBatches holds publishers to what brokers' refusals mean: some pass, some do not.
+func TestRefusedBatches(t *testing.T) {
+	var config Config
+	if err := kong.ApplyDefaults(&config); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Start(config, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, err := bus.DefaultConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings.Brokers = []string{b.Addr()}
+	if err := topics.Create(t.Context(), settings.Brokers, topics.Embedded(1, -1), 1); err != nil {
+		t.Fatal(err)
+	}
+	client, err := bus.Dial(t.Context(), settings, bus.Options{Node: "n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(client.Close(), b.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, c := range []struct {
+		name   string
+		refuse *kerr.Error
+		times  int
+		want   error
+		tries  int
+	}{
+		{"the leader moved, and is found", kerr.NotLeaderForPartition, 2, nil, 2},
+		{"too few replicas, for too long", kerr.NotEnoughReplicas, 10, bus.ErrUnavailable, settings.Attempts},
+		{"too large for the topic", kerr.MessageTooLarge, 10, bus.ErrTooLarge, 1},
+		{"not allowed", kerr.TopicAuthorizationFailed, 10, bus.ErrUnavailable, 1},
+		{"too much waits", kerr.PolicyViolation, 10, bus.ErrUnavailable, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fault := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: c.refuse, Count: c.times})
+			defer fault.Remove()
+			done := make(chan error, 1)
+			if err := client.Publish(bus.Message{Topic: topics.Core}, func(err error) { done <- err }); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; !errors.Is(err, c.want) {
+				t.Errorf("ended with %v, want %v", err, c.want)
+			}
+			if fault.Hits() != c.tries {
+				t.Errorf("was tried %d times, want %d", fault.Hits(), c.tries)
+			}
+		})
+	}
+}

@@ -1,0 +1,80 @@
+package topics_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"go.uber.org/goleak"
+
+	"github.com/sluice-iot/sluice/bus/broker"
+	"github.com/sluice-iot/sluice/bus/topics"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func start(t *testing.T) []string {
+	t.Helper()
+	var config broker.Config
+	if err := kong.ApplyDefaults(&config); err != nil {
+		t.Fatal(err)
+	}
+	b, err := broker.Start(config, broker.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return []string{b.Addr()}
+}
+
+func TestCreateIsIdempotentAndConcurrent(t *testing.T) {
+	brokers := start(t)
+	var creating sync.WaitGroup
+	for range 4 {
+		creating.Go(func() {
+			if err := topics.Create(t.Context(), brokers, topics.Standard(4), 1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	creating.Wait()
+	if err := topics.Check(t.Context(), brokers, topics.Standard(4)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCheckFindsDifferences(t *testing.T) {
+	brokers := start(t)
+	if err := topics.Check(t.Context(), brokers, topics.Standard(2)); !errors.Is(err, topics.ErrMismatch) {
+		t.Errorf("no topics at all: %v", err)
+	}
+	if err := topics.Create(t.Context(), brokers, topics.Standard(2), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := topics.Create(t.Context(), brokers, topics.Standard(3), 1); !errors.Is(err, topics.ErrMismatch) {
+		t.Errorf("another partition count: %v", err)
+	}
+	larger := topics.Standard(2)
+	larger[0].MaxBytes *= 2
+	if err := topics.Check(t.Context(), brokers, larger); !errors.Is(err, topics.ErrMismatch) {
+		t.Errorf("larger messages than the topic takes: %v", err)
+	}
+}
+
+func TestOwnedTopicsAgree(t *testing.T) {
+	for _, specs := range [][]topics.Spec{topics.Standard(7), topics.Embedded(7, 1<<20)} {
+		for _, s := range specs {
+			if s.Owned != topics.Owned(s.Name) || s.Owned && s.Partitions != 7 {
+				t.Errorf("%s: owned %v, %d partitions", s.Name, s.Owned, s.Partitions)
+			}
+		}
+	}
+	if !topics.Owned(topics.RuleEngine+".high") || topics.Owned(topics.DeadLetters) {
+		t.Error("a queue's topic is owned, the dead letters are not")
+	}
+}
