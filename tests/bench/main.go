@@ -68,7 +68,6 @@ func run(ctx context.Context, o options) error {
 		result, err := b.measure(ctx, r)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("row %s: %w", r.id, err))
-			continue
 		}
 		result.print(os.Stdout)
 		measured = append(measured, result)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,6 +27,8 @@ type row struct {
 	floors, aims map[string]float64
 	// less means that less is better.
 	less bool
+	// turns is how often to measure, where that is not for the user to say; 0 leaves it to them.
+	turns int
 }
 
 // outcome is a row measured: the values of each side, in the order taken.
@@ -53,6 +56,9 @@ type bench struct {
 }
 
 func newBench(ctx context.Context, o options) (*bench, error) {
+	if err := allowFiles(2 * idleConnections); err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp(o.Dir, "sluice-bench-")
 	if err != nil {
 		return nil, err
@@ -72,21 +78,31 @@ func (b *bench) close() {
 	}
 }
 
-// measure takes every side's value in turns, so that what the machine does beside falls on all alike.
+// measure takes every side's value in turns, so that what the machine does beside falls on all
+// alike. A side that fails is left out from then on; the others are measured all the same.
 func (b *bench) measure(ctx context.Context, r row) (outcome, error) {
 	o := outcome{row: r, values: make([][]float64, len(r.sides))}
-	for pair := range b.options.Pairs {
+	turns := b.options.Pairs
+	if r.turns > 0 {
+		turns = r.turns
+	}
+	failed := make([]error, len(r.sides))
+	for turn := range turns {
 		for i := range r.sides {
-			at := (i + pair) % len(r.sides) // nobody is always first
+			at := (i + turn) % len(r.sides) // nobody is always first
+			if failed[at] != nil {
+				continue
+			}
 			value, err := b.once(ctx, r.sides[at])
 			if err != nil {
-				return o, fmt.Errorf("%s: %w", r.sides[at].name, err)
+				failed[at] = fmt.Errorf("%s: %w", r.sides[at].name, err)
+				continue
 			}
 			o.values[at] = append(o.values[at], value)
-			fmt.Fprintf(os.Stderr, "%-4s turn %d  %-44s %s %s\n", r.id, pair+1, r.sides[at].name, number(value), r.unit)
+			fmt.Fprintf(os.Stderr, "%-4s turn %d  %-44s %s %s\n", r.id, turn+1, r.sides[at].name, number(value), r.unit)
 		}
 	}
-	return o, nil
+	return o, errors.Join(failed...)
 }
 
 func (b *bench) once(ctx context.Context, s side) (float64, error) {

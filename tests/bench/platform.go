@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -31,6 +32,15 @@ type platform struct {
 
 // startPlatform starts command of the binary on data and free ports, and waits until it is ready.
 func (b *bench) startPlatform(command, data string) (*platform, error) {
+	p, err := b.launch(command, data)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.awaitReady()
+}
+
+// launch is startPlatform without waiting.
+func (b *bench) launch(command, data string) (*platform, error) {
 	p := &platform{}
 	arguments := []string{command, "--data", data}
 	for _, listen := range []struct {
@@ -50,15 +60,7 @@ func (b *bench) startPlatform(command, data string) (*platform, error) {
 	if p.child, err = start(b.binary, arguments...); err != nil {
 		return nil, err
 	}
-	go p.discardOutput()
-	return p, p.awaitReady()
-}
-
-// discardOutput keeps the process from waiting for a reader of what it prints.
-func (p *platform) discardOutput() {
-	for p.lines.Scan() {
-		continue
-	}
+	return p, nil
 }
 
 func (p *platform) awaitReady() error {
@@ -71,7 +73,7 @@ func (p *platform) awaitReady() error {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	return fmt.Errorf("sluice does not become ready; %w", p.stop())
+	return errors.Join(errors.New("sluice does not become ready"), p.stop())
 }
 
 // startLoaded starts the demo without its simulated devices, and with n devices as package load has them.
@@ -81,7 +83,7 @@ func (b *bench) startLoaded(ctx context.Context, dir string, n int) (*platform, 
 		return nil, err
 	}
 	if err := p.addDevices(ctx, n); err != nil {
-		return nil, fmt.Errorf("add devices: %w; %w", err, p.stop())
+		return nil, fmt.Errorf("add devices: %w", errors.Join(err, p.stop()))
 	}
 	return p, nil
 }
@@ -100,8 +102,8 @@ func (p *platform) addDevices(ctx context.Context, n int) error {
 		places <- struct{}{}
 		adding.Go(func() {
 			defer func() { <-places }()
-			token := load.Token(i)
-			errs <- p.call(ctx, "/api/device?accessToken="+url.QueryEscape(token), map[string]string{"name": token, "type": "default"}, nil)
+			_, err := p.addDevice(ctx, load.Token(i))
+			errs <- err
 		})
 	}
 	adding.Wait()
@@ -112,6 +114,13 @@ func (p *platform) addDevices(ctx context.Context, n int) error {
 		}
 	}
 	return nil
+}
+
+// addDevice makes a device known by token and returns its id.
+func (p *platform) addDevice(ctx context.Context, token string) (id string, err error) {
+	var made struct{ ID struct{ ID string } }
+	err = p.call(ctx, "/api/device?accessToken="+url.QueryEscape(token), map[string]string{"name": token, "type": "default"}, &made)
+	return made.ID.ID, err
 }
 
 // call posts body and decodes the answer.

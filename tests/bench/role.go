@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -50,7 +51,7 @@ func playRole(arguments []string) error {
 		return fmt.Errorf("role: %w", err)
 	}
 	play, ok := map[string]func(context.Context, assignment, func(report) error) error{
-		"edge": edgeRole, "bus": busRole, "writer": writerRole, "http": httpRole,
+		"edge": edgeRole, "bus": busRole, "writer": writerRole, "http": httpRole, "pebble": pebbleRole, "relay": relayRole,
 	}[a.Role]
 	if !ok {
 		return fmt.Errorf("role: no role %q", a.Role)
@@ -68,7 +69,8 @@ func playRole(arguments []string) error {
 type child struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
-	lines *bufio.Scanner
+	// lines are the first few it printed; closed when it prints no more.
+	lines chan string
 }
 
 // start starts a program whose end is awaited by stop. env is added to the environment.
@@ -82,9 +84,24 @@ func start(name string, arguments ...string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.stdin, c.lines = stdin, bufio.NewScanner(stdout)
+	c.stdin, c.lines = stdin, make(chan string, 16)
 	c.cmd.Stderr = os.Stderr
-	return c, c.cmd.Start()
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go c.listen(stdout)
+	return c, nil
+}
+
+// listen reads what the process prints until its end, so that it never waits for a reader.
+func (c *child) listen(stdout io.Reader) {
+	defer close(c.lines)
+	for printed := bufio.NewScanner(stdout); printed.Scan(); {
+		select {
+		case c.lines <- printed.Text():
+		default: // nobody wants that many
+		}
+	}
 }
 
 // startRole starts this program in a role and waits for its first report.
@@ -102,11 +119,9 @@ func startRole(a assignment) (*child, report, error) {
 		return nil, report{}, err
 	}
 	var r report
-	if !c.lines.Scan() {
-		return nil, r, fmt.Errorf("role %s said nothing: %w", a.Role, c.stop())
-	}
-	if err := json.Unmarshal(c.lines.Bytes(), &r); err != nil {
-		return nil, r, fmt.Errorf("role %s said %q: %w", a.Role, c.lines.Text(), c.stop())
+	line := <-c.lines
+	if err := json.Unmarshal([]byte(line), &r); err != nil {
+		return nil, r, fmt.Errorf("role %s said %q: %w", a.Role, line, errors.Join(err, c.stop()))
 	}
 	return c, r, nil
 }
@@ -117,7 +132,7 @@ func (c *child) stop() error {
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	ended := make(chan error, 1)
 	go func() {
-		for c.lines.Scan() {
+		for range c.lines {
 			continue
 		}
 		ended <- c.cmd.Wait()

@@ -9,16 +9,21 @@ import (
 )
 
 // rowOrder is the order of the rows on the page.
-var rowOrder = []string{"a1", "a2", "b", "c", "d1", "d2", "e", "g1", "g2", "i", "j"}
+var rowOrder = []string{"a1", "a2", "b", "c", "d1", "d2", "e", "g1", "g2", "g3", "g4", "i", "j"}
 
 // rows are the lines of the table, in its order.
 func (b *bench) rows() []row {
-	return []row{
+	rows := []row{
 		b.mqttRow("a1", 200, 16, map[string]float64{"the bus alone": 0.30, "mosquitto": 3}, map[string]float64{"the bus alone": 0.45, "mosquitto": 5}),
 		b.mqttRow("a2", 50, 1, map[string]float64{"mosquitto": 0.35}, nil),
 		b.httpRow(),
 		b.coapRow(),
+		b.storeRow(),
+		b.sustainedRow(),
+		b.connectionRow(),
 	}
+	rows = append(rows, b.liveRows()...)
+	return append(rows, b.memoryRow(), b.startRow())
 }
 
 func (b *bench) mqttRow(id string, clients, inFlight int, floors, aims map[string]float64) row {

@@ -35,6 +35,9 @@ func (o outcome) print(w io.Writer) {
 
 // raw is every value of side i, in the order taken.
 func (o outcome) raw(i int) string {
+	if len(o.values[i]) == 0 {
+		return "not measured"
+	}
 	var all []string
 	for _, v := range o.values[i] {
 		all = append(all, number(v))
@@ -69,9 +72,13 @@ func (v verdict) String() string {
 func (o outcome) verdicts() []verdict {
 	var all []verdict
 	for _, name := range slices.Sorted(maps.Keys(o.floors)) {
+		against := o.side(name)
+		if len(o.values[0]) == 0 || len(o.values[against]) == 0 {
+			continue // not measured
+		}
 		v := verdict{against: name, floor: o.floors[name], aim: o.aims[name], less: o.less, value: o.median(0)}
 		if name != "" {
-			v.value /= o.median(o.side(name))
+			v.value /= o.median(against)
 		}
 		all = append(all, v)
 	}
