@@ -19,7 +19,7 @@ func node(t *testing.T) string {
 	})
 	mux.HandleFunc("GET /dead-letters/{id}", func(w http.ResponseWriter, r *http.Request) {
 		if r.PathValue("id") != "7-1" {
-			http.Error(w, "no such dead letter", http.StatusNotFound)
+			http.Error(w, `{"error":"no such dead letter"}`, http.StatusNotFound)
 			return
 		}
 		fmt.Fprint(w, `{"id":"7-1"}`)

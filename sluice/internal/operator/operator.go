@@ -3,6 +3,7 @@ package operator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -58,7 +59,18 @@ func (n Node) Ask(ctx context.Context, method, path string) (body []byte, err er
 		return nil, fmt.Errorf("read the node's answer: %w", err)
 	}
 	if response.StatusCode/100 != 2 {
-		return nil, fmt.Errorf("the node answered %s: %s", response.Status, strings.TrimSpace(string(body)))
+		return nil, fmt.Errorf("the node answered %s: %s", response.Status, reason(body))
 	}
 	return body, nil
+}
+
+// reason is what an error's body says: plain text, or JSON with the field error.
+func reason(body []byte) string {
+	var told struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(body, &told) == nil && told.Error != "" {
+		return told.Error
+	}
+	return strings.TrimSpace(string(body))
 }
