@@ -23,28 +23,37 @@ func (b *bench) connectionRow() row {
 		id: "e", title: "Memory per idle MQTT connection, at 10,000", unit: "bytes", less: true,
 		floors: map[string]float64{"": 5 * 1024}, aims: map[string]float64{},
 		sides: []side{
-			{"transport and broker alone", func(ctx context.Context, dir string) (float64, error) {
-				c, r, err := startRole(assignment{Role: "edge", Dir: dir})
-				if err != nil {
-					return 0, err
-				}
-				return perConnection(ctx, c, r.MQTT)
-			}},
+			{"transport and broker alone, garbage collected", b.idleEdge((*child).collect)},
+			{"transport and broker alone, as it stands", b.idleEdge(func(*child) error { return nil })},
 			{"mosquitto", func(ctx context.Context, dir string) (float64, error) {
 				c, address, err := startMosquitto(dir)
 				if err != nil {
 					return 0, err
 				}
-				return perConnection(ctx, c, address)
+				return perConnection(ctx, c, address, func(*child) error { return nil })
 			}},
 		},
 	}
 }
 
-// perConnection returns what c's memory grows by for each connection that is open and silent.
-func perConnection(ctx context.Context, c *child, address string) (bytes float64, err error) {
+func (b *bench) idleEdge(before func(*child) error) func(context.Context, string) (float64, error) {
+	return func(ctx context.Context, dir string) (float64, error) {
+		c, r, err := startRole(assignment{Role: "edge", Dir: dir})
+		if err != nil {
+			return 0, err
+		}
+		return perConnection(ctx, c, r.MQTT, before)
+	}
+}
+
+// perConnection returns what c's memory grows by for each connection that is open and silent;
+// look is called before each look at it.
+func perConnection(ctx context.Context, c *child, address string, look func(*child) error) (bytes float64, err error) {
 	defer func() { err = errors.Join(err, c.stop()) }()
 	time.Sleep(quiet)
+	if err := look(c); err != nil {
+		return 0, err
+	}
 	before, err := c.resident()
 	if err != nil {
 		return 0, err
@@ -55,6 +64,9 @@ func perConnection(ctx context.Context, c *child, address string) (bytes float64
 	}
 	defer closeAll()
 	time.Sleep(quiet)
+	if err := look(c); err != nil {
+		return 0, err
+	}
 	after, err := c.resident()
 	return (after - before) / idleConnections, err
 }

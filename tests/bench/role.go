@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -62,6 +64,7 @@ func playRole(arguments []string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin) // its end is the message
 		cancel()
 	}()
+	go collectOnSignal(ctx)
 	return play(ctx, a, func(r report) error { return json.NewEncoder(os.Stdout).Encode(r) })
 }
 
@@ -144,6 +147,30 @@ func (c *child) stop() error {
 		_ = c.cmd.Process.Kill()
 		<-ended
 		return fmt.Errorf("%s did not stop in time", c.cmd.Path)
+	}
+}
+
+// collect has a role drop its garbage and give the memory back, so that what is left is in use.
+func (c *child) collect() error {
+	if err := c.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		return err
+	}
+	time.Sleep(settle)
+	return nil
+}
+
+// collectOnSignal is the role's side of collect; it ends with ctx.
+func collectOnSignal(ctx context.Context) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	defer signal.Stop(asked)
+	for {
+		select {
+		case <-asked:
+			debug.FreeOSMemory()
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
