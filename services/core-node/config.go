@@ -4,6 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sluice-iot/sluice/services/core-node/internal/auth"
+	"github.com/sluice-iot/sluice/services/core-node/internal/httpapi"
+	"github.com/sluice-iot/sluice/services/core-node/internal/ingest"
+	"github.com/sluice-iot/sluice/services/core-node/internal/state"
+	"github.com/sluice-iot/sluice/services/core-node/internal/websocket"
 )
 
 // Config is what operators set. Every bound of the service is here.
@@ -21,6 +27,7 @@ type Config struct {
 	NodeExecutions int           `name:"core-node-executions" help:"Most rule nodes one message may run through." default:"1000"`
 	Retries        int           `name:"core-retries" help:"How often a message that failed by its own fault is tried again before it is a dead letter." default:"0"`
 	RetryBackoff   time.Duration `name:"core-retry-backoff" help:"Pause before the first retry; doubles up to a minute." default:"1s"`
+	CallBudget     time.Duration `name:"core-call-budget" help:"Longest time the owner of an entity may take for a write of REST." default:"10s"`
 	CallSlots      int           `name:"core-call-slots" help:"Most calls of transports answered at once, per partition." default:"32"`
 	DrainTimeout   time.Duration `name:"core-drain-timeout" help:"Longest time for what is in hand to be finished at a stop." default:"10s"`
 
@@ -28,15 +35,24 @@ type Config struct {
 	InactivityCheck   time.Duration `name:"core-inactivity-check" help:"How often silence is looked for." default:"60s"`
 	StateDevices      int           `name:"core-state-devices" help:"Most devices of a partition whose connectivity is kept in memory." default:"500000"`
 	DeviceSessions    int           `name:"core-device-sessions" help:"Most sessions known of one device; the oldest is forgotten." default:"16"`
-	Watchers          int           `name:"core-watchers" help:"Most watchers of live values." default:"100000"`
 	DeadLetterScan    int           `name:"core-dead-letter-scan" help:"Most dead letters looked through by one operator's request." default:"100000"`
+
+	StoreCacheBytes  int64         `name:"store-cache-bytes" help:"Memory for blocks read from the store." default:"8388608"`
+	StoreMemoryBytes int           `name:"store-memory-bytes" help:"Memory for what was written last, per table; about three are in use." default:"8388608"`
+	StoreReserve     int64         `name:"disk-reserve" help:"Bytes of disk that stay free: below, uplinks are refused as unavailable." default:"268435456"`
+	StoreSweep       time.Duration `name:"store-sweep" help:"How often expired rows are removed." default:"10m"`
+	PasswordQueue    int           `name:"password-queue" help:"Most passwords waiting to be hashed; two are at a time." default:"32"`
+
+	REST      httpapi.Settings   `embed:""`
+	Auth      auth.Settings      `embed:""`
+	WebSocket websocket.Settings `embed:""`
 }
 
 func (c Config) validate() error {
 	for name, value := range map[string]int{
 		"core-pack-records": c.PackRecords, "core-pack-bytes": c.PackBytes, "core-window": c.Window,
 		"core-node-slots": c.NodeSlots, "core-call-slots": c.CallSlots, "core-state-devices": c.StateDevices,
-		"core-device-sessions": c.DeviceSessions, "core-watchers": c.Watchers, "core-dead-letter-scan": c.DeadLetterScan,
+		"core-device-sessions": c.DeviceSessions, "core-dead-letter-scan": c.DeadLetterScan,
 	} {
 		if value <= 0 {
 			return fmt.Errorf("--%s: %d is not a positive number", name, value)
@@ -46,4 +62,16 @@ func (c Config) validate() error {
 		return errors.New("--data: a folder is needed")
 	}
 	return nil
+}
+
+func (c Config) ingest() ingest.Config {
+	return ingest.Config{
+		PackRecords: c.PackRecords, PackBytes: c.PackBytes, Window: c.Window, CommitInterval: c.CommitInterval,
+		NodeSlots: c.NodeSlots, NodeTimeout: c.NodeTimeout, NodeExecutions: c.NodeExecutions,
+		Retries: c.Retries, RetryBackoff: c.RetryBackoff, DrainTimeout: c.DrainTimeout,
+		State: state.Config{
+			Timeout: c.InactivityTimeout, Check: c.InactivityCheck,
+			Devices: c.StateDevices, Sessions: c.DeviceSessions,
+		},
+	}
 }

@@ -5,40 +5,233 @@ package corenode
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
+	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-iot/sluice/bus"
+	"github.com/sluice-iot/sluice/bus/topics"
 	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
+	"github.com/sluice-iot/sluice/proto/ident"
+	"github.com/sluice-iot/sluice/services/core-node/internal/auth"
+	"github.com/sluice-iot/sluice/services/core-node/internal/calls"
+	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
+	"github.com/sluice-iot/sluice/services/core-node/internal/entity/install"
+	"github.com/sluice-iot/sluice/services/core-node/internal/ingest"
+	"github.com/sluice-iot/sluice/services/core-node/internal/password"
+	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
+	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
+	"github.com/sluice-iot/sluice/services/core-node/internal/storage/pebble"
+	"github.com/sluice-iot/sluice/services/core-node/internal/websocket"
 )
 
 // Service is one core node.
 type Service struct {
-	handler http.Handler
+	config   Config
+	env      process.Env
+	bus      bus.Bus
+	store    *pebble.Store
+	entities *entity.Registry
+	accounts *auth.Accounts
+	chains   *rule.Chains
+	ingest   *ingest.Ingest
+	calls    calls.Calls
+	sockets  *websocket.Server
+	handler  http.Handler
+	listener net.Listener // nil when others serve handler
+	// broken is told when the store cannot go on.
+	broken chan error
 
 	firstUser, firstPassword string
+}
+
+// startTimeout bounds what New asks of the store and the bus.
+const startTimeout = 30 * time.Second
+
+// New opens the store in c.DataDir, binds the listener if one is configured, and installs what a first start
+// needs. The topics must be there (bus/topics.Create). Nothing is consumed before Run, which also closes what New opened.
+func New(c Config, b bus.Bus, env process.Env) (*Service, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	s := &Service{config: c, env: env, bus: b, broken: make(chan error, 1)}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *Service) open(ctx context.Context) (err error) {
+	if s.store, err = s.openStore(); err != nil {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	s.entities = entity.New(s.store, entity.Options{
+		Events: entity.Announcer{Bus: s.bus}, Lifecycle: ingest.Lifecycle{Bus: s.bus}, Values: s.store,
+	})
+	hasher := password.NewHasher(2, s.config.PasswordQueue)
+	if err := s.install(ctx, hasher); err != nil {
+		return err
+	}
+	key, err := auth.LoadKey(ctx, s.store)
+	if err != nil {
+		return fmt.Errorf("load the key of tokens: %w", err)
+	}
+	s.accounts = auth.New(auth.Options{
+		Users: s.entities.Users, Passwords: hasher, Sessions: s.store, Key: key, Settings: s.config.Auth, Log: s.env.Log,
+	})
+	s.connect()
+	if s.config.HTTPListen != "" {
+		if s.listener, err = net.Listen("tcp", s.config.HTTPListen); err != nil {
+			return fmt.Errorf("listen for REST: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Service) openStore() (*pebble.Store, error) {
+	return pebble.Open(pebble.Options{
+		Dir: s.config.DataDir, Log: s.env.Log, Metrics: s.env.Metrics,
+		CacheBytes: s.config.StoreCacheBytes, MemTableBytes: s.config.StoreMemoryBytes,
+		DiskReserve: s.config.StoreReserve, SweepEvery: s.config.StoreSweep,
+		Fatal: func(err error) { s.broken <- err },
+	})
+}
+
+func (s *Service) install(ctx context.Context, hasher *password.Hasher) error {
+	if s.config.Demo {
+		if err := install.Demo(ctx, s.entities); err != nil {
+			return fmt.Errorf("install demo data: %w", err)
+		}
+		return nil
+	}
+	made, err := install.System(ctx, s.entities, hasher)
+	if err != nil {
+		return fmt.Errorf("install the system's data: %w", err)
+	}
+	if made != "" {
+		s.firstUser, s.firstPassword = install.AdminEmail, made
+	}
+	return nil
+}
+
+// Run consumes and answers until ctx ends and what is in hand is finished, then closes the store.
+func (s *Service) Run(ctx context.Context) error {
+	partitions, err := s.bus.Partitions(ctx, topics.RuleEngine)
+	if err != nil {
+		return errors.Join(fmt.Errorf("find the partitions: %w", err), s.close())
+	}
+	owned := ring.Static(partitions)
+	err = process.Sequence(
+		process.RunnerFunc(s.watchStore),
+		process.RunnerFunc(s.accounts.Run),
+		process.RunnerFunc(s.followEvents),
+		process.RunnerFunc(func(ctx context.Context) error { return owned.Run(ctx, s.ingest.Own) }),
+		process.RunnerFunc(func(ctx context.Context) error { return owned.Run(ctx, s.calls.Own) }),
+		process.RunnerFunc(s.sockets.Run),
+		process.RunnerFunc(s.serve),
+	).Run(ctx)
+	return errors.Join(err, s.close())
+}
+
+// watchStore ends the service when the store cannot go on: a new start may.
+func (s *Service) watchStore(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.broken:
+		return fmt.Errorf("the store cannot go on: %w", err)
+	}
+}
+
+// followEvents drops what this node holds of entities that changed.
+func (s *Service) followEvents(ctx context.Context) error {
+	err := s.bus.Tail(ctx, topics.Events, nil, func(r bus.Record) {
+		var event sluicepb.EntityEvent
+		if err := proto.Unmarshal(r.Value, &event); err != nil {
+			s.env.Log.Warn("entity event that cannot be read", "err", err)
+			return
+		}
+		if err := s.entities.Observe(ctx, &event); err != nil {
+			s.env.Log.Warn("entity event not applied", "err", err)
+		}
+		tenant, _ := ident.FromBytes(event.GetTenantId()) // Observe has refused what is no id
+		id, _ := ident.FromBytes(event.GetEntity().GetId())
+		s.changed(ident.TenantID{ID: tenant}, ident.EntityID{Type: event.GetEntity().GetType(), ID: id})
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("follow entity events: %w", err)
+	}
+	return nil
+}
+
+func (s *Service) changed(tenant ident.TenantID, e ident.EntityID) {
+	switch e.Type {
+	case ident.User:
+		s.accounts.Forget(e.ID)
+	case ident.RuleChain, ident.DeviceProfile:
+		s.chains.Forget(tenant)
+	case ident.Device:
+		s.ingest.Changed(tenant, ident.DeviceID{ID: e.ID})
+	}
+}
+
+// serve answers people on the service's own listener, if there is one.
+func (s *Service) serve(ctx context.Context) error {
+	if s.listener == nil {
+		<-ctx.Done()
+		return nil
+	}
+	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(s.listener) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve REST: %w", err)
+	case <-ctx.Done():
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
+	defer cancel()
+	err := server.Shutdown(limited)
+	<-ended
+	if err != nil {
+		return errors.Join(fmt.Errorf("drain REST: %w", err), server.Close())
+	}
+	return nil
+}
+
+func (s *Service) close() error {
+	var errs []error
+	if s.listener != nil {
+		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("close the listener: %w", err))
+		}
+	}
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close the store: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // FirstLogin returns the system administrator and the one-time password this start made, for the program to
 // show before anyone is served; "" when there was one already, and in the demo, where both are published.
 func (s *Service) FirstLogin() (user, password string) { return s.firstUser, s.firstPassword }
 
-// New opens the store in c.DataDir, creates the topics, binds the listener if one is configured, and
-// installs what a first start needs. Nothing is consumed before Run.
-func New(c Config, b bus.Bus, env process.Env) (*Service, error) {
-	if err := c.validate(); err != nil {
-		return nil, err
-	}
-	return &Service{handler: http.NewServeMux()}, nil
-}
-
-// Run consumes and answers until ctx ends and what is in hand is finished, then closes the store.
-func (s *Service) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
-
 // Handler serves REST and WebSocket, for a process that has a listener of its own for them.
 func (s *Service) Handler() http.Handler { return s.handler }
 
 // Addr is the bound address of the service's own listener; "" when there is none.
-func (s *Service) Addr() string { return "" }
+func (s *Service) Addr() string {
+	if s.listener == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}

@@ -1,0 +1,121 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/sluice-iot/sluice/bus/topics"
+	"github.com/sluice-iot/sluice/proto/ident"
+	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
+)
+
+// Ingest runs the partitions this node owns. Safe for concurrent use.
+type Ingest struct {
+	c Config
+	d Deps
+
+	mu      sync.Mutex
+	running map[int]*partition
+	// seen is the offset after the last record this process was ever given, by topic and partition.
+	seen map[topicPartition]int64
+}
+
+type topicPartition struct {
+	topic     string
+	partition int
+}
+
+// New returns an Ingest that owns nothing yet.
+func New(c Config, d Deps) *Ingest {
+	return &Ingest{c: c, d: d, running: map[int]*partition{}, seen: map[topicPartition]int64{}}
+}
+
+// Own processes the partition lease is for until ctx ends, what is in hand is finished and committed. An
+// error other than of opening means that the partition is in no state to go on here.
+func (g *Ingest) Own(ctx context.Context, lease ring.Lease) error {
+	p, err := g.open(ctx, lease)
+	if err != nil {
+		return fmt.Errorf("open partition %d: %w", lease.Partition(), err)
+	}
+	g.mu.Lock()
+	g.running[lease.Partition()] = p
+	g.mu.Unlock()
+	err = p.run(ctx)
+	g.mu.Lock()
+	delete(g.running, lease.Partition())
+	g.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("partition %d: %w", lease.Partition(), err)
+	}
+	return nil
+}
+
+func (g *Ingest) open(ctx context.Context, lease ring.Lease) (*partition, error) {
+	count, err := g.d.Bus.Partitions(ctx, topics.RuleEngine)
+	if err != nil {
+		return nil, err
+	}
+	p := &partition{g: g, c: g.c, d: g.d, lease: lease, partitions: count}
+	p.log = g.d.Log.With("partition", lease.Partition())
+	var stamp int64
+	for i, topic := range [...]string{topics.RuleEngine, topics.Core} {
+		reader, err := g.d.Bus.OpenReader(ctx, topic, lease.Partition())
+		if err != nil {
+			return nil, errors.Join(err, p.closeReaders())
+		}
+		p.sources[i] = newSource(topic, reader, max(2, g.c.Window/g.c.PackRecords))
+		_, text, err := reader.Committed(ctx)
+		if err != nil {
+			return nil, errors.Join(err, p.closeReaders())
+		}
+		epoch, last := readNote(text)
+		if epoch > lease.Epoch() {
+			g.d.Metrics.backwards.Inc()
+		}
+		stamp = max(stamp, last)
+	}
+	p.build(stamp)
+	return p, nil
+}
+
+// Ready returns nil, or what a partition is waiting for.
+func (g *Ingest) Ready() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.running {
+		if err := p.trouble.Load(); err != nil {
+			return *err
+		}
+	}
+	return nil
+}
+
+// Changed tells the owner of a device, if it is this node, that people changed it. It never blocks:
+// a change that finds no room is one whose names events carry late.
+func (g *Ingest) Changed(tenant ident.TenantID, device ident.DeviceID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.running {
+		if p.owns(device) {
+			select {
+			case p.changes <- change{tenant, device}:
+			default:
+			}
+		}
+	}
+}
+
+func (g *Ingest) seenBefore(topic string, partition int) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.seen[topicPartition{topic, partition}]
+}
+
+func (g *Ingest) saw(topic string, partition int, next int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	key := topicPartition{topic, partition}
+	g.seen[key] = max(g.seen[key], next)
+}

@@ -1,0 +1,75 @@
+package ingest
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Fates of a message. Every message taken on has exactly one in the end.
+const (
+	fateProcessed    = "processed"
+	fateDeadLettered = "dead-lettered"
+	fateRefused      = "refused"
+	fateGivenBack    = "given-back"
+)
+
+// Metrics counts what becomes of messages: taken = processed + dead-lettered + refused + given
+// back + in hand.
+type Metrics struct {
+	taken         prometheus.Counter
+	processed     prometheus.Counter
+	dead          prometheus.Counter
+	refused       prometheus.Counter
+	givenBack     prometheus.Counter
+	inHand        prometheus.Gauge
+	redelivered   prometheus.Counter
+	retried       prometheus.Counter
+	stored        prometheus.Counter
+	pack          prometheus.Histogram
+	flush         prometheus.Histogram
+	backwards     prometheus.Counter
+	stopped       prometheus.Gauge
+	devices       prometheus.Gauge
+	sessions      prometheus.Counter
+	downlinksLost prometheus.Counter
+}
+
+// NewMetrics registers the metrics with r.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	fates := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "core_fates_total", Help: "Messages that have had their fate.",
+	}, []string{"fate"})
+	counter := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		r.MustRegister(c)
+		return c
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+		r.MustRegister(g)
+		return g
+	}
+	histogram := func(name, help string, from float64) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(from, 4, 9),
+		})
+		r.MustRegister(h)
+		return h
+	}
+	r.MustRegister(fates)
+	return &Metrics{
+		taken:         counter("core_messages_taken_total", "Messages taken on: one per time stamp of an uplink, and one per record of the others."),
+		processed:     fates.WithLabelValues(fateProcessed),
+		dead:          fates.WithLabelValues(fateDeadLettered),
+		refused:       fates.WithLabelValues(fateRefused),
+		givenBack:     fates.WithLabelValues(fateGivenBack),
+		inHand:        gauge("core_messages_in_hand", "Messages taken on that have no fate yet."),
+		redelivered:   counter("core_records_redelivered_total", "Records this process had been given before."),
+		retried:       counter("core_messages_retried_total", "Messages started again after a fault of their own."),
+		stored:        counter("core_messages_stored_total", "Telemetry messages processed: stored, where their chain stores them."),
+		pack:          histogram("core_pack_records", "Records handled and stored together.", 1),
+		flush:         histogram("core_pack_seconds", "From a pack's first record to everything it caused being durable.", 0.0001),
+		backwards:     counter("core_commit_epoch_backwards_total", "Partitions found committed by a later epoch than this node's."),
+		stopped:       gauge("core_partitions_waiting", "Partitions that wait for a part of the platform."),
+		devices:       gauge("core_devices_tracked", "Devices whose connectivity is in memory."),
+		sessions:      counter("core_sessions_opened_total", "Sessions of devices opened."),
+		downlinksLost: counter("core_downlinks_lost_total", "Messages to sessions that the bus did not take."),
+	}
+}
