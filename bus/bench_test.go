@@ -3,6 +3,7 @@ package bus_test
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,11 +22,24 @@ var loads = []struct{ publishers, window int }{{1, 1}, {50, 1}, {200, 16}}
 
 const messageBytes = 150
 
-// BenchmarkPublish measures acknowledged messages on the embedded broker, synced, two partitions.
+// benchBroker returns the embedded broker, synced, two partitions, or the one BUS_BROKER names, twelve.
+func benchBroker(b *testing.B) string {
+	b.Helper()
+	address := os.Getenv("BUS_BROKER")
+	if address == "" {
+		return bustest.DurableBroker(b)
+	}
+	if err := topics.Create(b.Context(), []string{address}, topics.Standard(12), 1); err != nil {
+		b.Fatal(err)
+	}
+	return address
+}
+
+// BenchmarkPublish measures acknowledged messages.
 func BenchmarkPublish(b *testing.B) {
 	for _, load := range loads {
 		b.Run(fmt.Sprintf("%dx%d", load.publishers, load.window), func(b *testing.B) {
-			client := bustest.Dial(b, bustest.DurableBroker(b), bus.Options{Node: "bench"})
+			client := bustest.Dial(b, benchBroker(b), bus.Options{Node: "bench"})
 			measure(b, load.publishers, load.window, func(key, value []byte, done func(error)) {
 				m := bus.Message{Topic: topics.RuleEngine, Key: key, Value: value}
 				for client.Publish(m, done) != nil {
@@ -41,7 +55,7 @@ func BenchmarkWriter(b *testing.B) {
 	for _, load := range loads {
 		b.Run(fmt.Sprintf("%dx%d", load.publishers, load.window), func(b *testing.B) {
 			w := &kafka.Writer{
-				Addr: kafka.TCP(bustest.DurableBroker(b)), Topic: topics.RuleEngine, RequiredAcks: kafka.RequireAll,
+				Addr: kafka.TCP(benchBroker(b)), Topic: topics.RuleEngine, RequiredAcks: kafka.RequireAll,
 				Async: true, BatchTimeout: time.Millisecond, BatchSize: 5000, BatchBytes: 1 << 19, Balancer: kafka.Murmur2Balancer{},
 				Completion: func(messages []kafka.Message, err error) {
 					for i := range messages {

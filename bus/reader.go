@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/sluice-iot/sluice/bus/internal/wire"
 )
@@ -17,7 +18,11 @@ func (c *Client) OpenReader(ctx context.Context, topic string, partition int) (R
 		return nil, errors.Join(fmt.Errorf("open %s/%d: %w", topic, partition, err), r.Close())
 	}
 	if offset < 0 {
-		if offset, err = r.log.end(ctx, wire.Earliest); err != nil {
+		err = c.patiently(ctx, func(ctx context.Context) error {
+			offset, err = r.log.end(ctx, wire.Earliest)
+			return err
+		})
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open %s/%d: %w", topic, partition, err), r.Close())
 		}
 	}
@@ -58,12 +63,20 @@ func (r *reader) Committed(ctx context.Context) (offset int64, metadata string, 
 	return offset, metadata, err
 }
 
-// coordinated runs one request against the group's coordinator; once more over a new
-// connection when the one at hand turns out to be closed, or the coordinator to have moved.
+// coordinated runs one request against the group's coordinator.
 func (r *reader) coordinated(ctx context.Context, request func(*wire.Conn) error) error {
-	for held := r.coordinator != nil; ; held = false {
-		err := r.coordinate(ctx, request)
-		if err == nil || !held || ctx.Err() != nil {
+	return r.log.client.patiently(ctx, func(ctx context.Context) error { return r.coordinate(ctx, request) })
+}
+
+// patiently tries again what may pass: a connection that turns out to be closed, a leader or coordinator that moves
+// or has just been asked for the first time.
+func (c *Client) patiently(ctx context.Context, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.config.RequestTimeout*time.Duration(c.config.Attempts))
+	defer cancel()
+	pause := newBackoff()
+	for {
+		err := try(ctx)
+		if err == nil || !passing(err) || pause.wait(ctx) != nil {
 			return err
 		}
 	}

@@ -14,8 +14,12 @@ import (
 // ErrMismatch says that a topic exists and is not as it should be.
 var ErrMismatch = errors.New("topic differs from its settings")
 
-// requestTimeout bounds each request of Create: making a topic takes a busy cluster seconds.
-const requestTimeout = 30 * time.Second
+// requestTimeout bounds each request of Create, as making a topic takes a busy cluster seconds; look is how often
+// it looks whether topics are there.
+const (
+	requestTimeout = 30 * time.Second
+	look           = 20 * time.Millisecond
+)
 
 // Create makes the topics that do not exist yet and checks the partition counts of those that do. It
 // may be called at any time and by several processes at once. replication is the number of replicas of new topics.
@@ -26,7 +30,26 @@ func Create(ctx context.Context, brokers []string, specs []Spec, replication int
 			return err
 		}
 	}
-	return check(ctx, d, specs)
+	return appear(ctx, d, specs)
+}
+
+// appear checks the topics once they are there: brokers learn of a new topic one after the other.
+func appear(ctx context.Context, d *wire.Dialer, specs []Spec) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
+	for {
+		err := check(ctx, d, specs)
+		if !errors.Is(err, kafka.UnknownTopicOrPartition) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-ticker.C:
+		}
+	}
 }
 
 func create(ctx context.Context, d *wire.Dialer, s Spec, replication int) error {
@@ -56,6 +79,9 @@ func check(ctx context.Context, d *wire.Dialer, specs []Spec) error {
 		return err
 	}
 	for _, s := range specs {
+		if counts[s.Name] == 0 {
+			return fmt.Errorf("%w: %s: %w", ErrMismatch, s.Name, kafka.UnknownTopicOrPartition)
+		}
 		if counts[s.Name] != s.Partitions {
 			return fmt.Errorf("%w: %s has %d partitions, not %d; a topic's count is fixed once it has messages", ErrMismatch, s.Name, counts[s.Name], s.Partitions)
 		}
