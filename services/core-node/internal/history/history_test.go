@@ -144,8 +144,12 @@ func TestIntervals(t *testing.T) {
 		width  int64
 		want   []storage.Point
 	}{
-		{"from the start, empty ones left out, the last clipped", storage.Span{Start: 3, End: 105}, 10,
-			[]storage.Point{at(8, long(2)), at(18, long(1)), at(98, long(1)), at(104, long(1))}},
+		{
+			"from the start, empty ones left out, the last clipped",
+			storage.Span{Start: 3, End: 105},
+			10,
+			[]storage.Point{at(8, long(2)), at(18, long(1)), at(98, long(1)), at(104, long(1))},
+		},
 		{"wider than the range", storage.Span{Start: 0, End: 100}, 1000, []storage.Point{at(50, long(4))}},
 		{"no range is one millisecond", storage.Span{Start: 12, End: 12}, 10, []storage.Point{at(12, long(1))}},
 		{"nothing in it", storage.Span{Start: 20, End: 30}, 10, nil},
@@ -249,12 +253,22 @@ func TestText(t *testing.T) {
 		value        telemetry.Value
 		text, strict string
 	}{
-		{long(73), `"73"`, `73`}, {double(42), `"42.0"`, `42.0`}, {double(0), `"0.0"`, `0.0`}, {double(math.Copysign(0, -1)), `"-0.0"`, `-0.0`},
-		{double(1e7), `"1.0E7"`, `1.0E7`}, {double(9999999), `"9999999.0"`, `9999999.0`}, {double(12345678.9), `"1.23456789E7"`, `1.23456789E7`},
-		{double(1e-3), `"0.001"`, `0.001`}, {double(1e-4), `"1.0E-4"`, `1.0E-4`}, {double(-2.5e-10), `"-2.5E-10"`, `-2.5E-10`},
+		{long(73), `"73"`, `73`},
+		{double(42), `"42.0"`, `42.0`},
+		{double(0), `"0.0"`, `0.0`},
+		{double(math.Copysign(0, -1)), `"-0.0"`, `-0.0`},
+		{double(1e7), `"1.0E7"`, `1.0E7`},
+		{double(9999999), `"9999999.0"`, `9999999.0`},
+		{double(12345678.9), `"1.23456789E7"`, `1.23456789E7`},
+		{double(1e-3), `"0.001"`, `0.001`},
+		{double(1e-4), `"1.0E-4"`, `1.0E-4`},
+		{double(-2.5e-10), `"-2.5E-10"`, `-2.5E-10`},
 		{double(1.7976931348623157e308), `"1.7976931348623157E308"`, `1.7976931348623157E308`},
-		{truth(true), `"true"`, `true`}, {text(`a"b`), `"a\"b"`, `"a\"b"`}, {text("\xff"), `"` + "\uFFFD" + `"`, `"` + "\uFFFD" + `"`},
-		{nested(`{"a":1}`), `"{\"a\":1}"`, `{"a":1}`}, {telemetry.Value{}, `null`, `null`},
+		{truth(true), `"true"`, `true`},
+		{text(`a"b`), `"a\"b"`, `"a\"b"`},
+		{text("\xff"), `"` + "\uFFFD" + `"`, `"` + "\uFFFD" + `"`},
+		{nested(`{"a":1}`), `"{\"a\":1}"`, `{"a":1}`},
+		{telemetry.Value{}, `null`, `null`},
 	} {
 		if got := string(history.AppendText(nil, c.value)); got != c.text {
 			t.Errorf("text %s, want %s", got, c.text)

@@ -97,6 +97,7 @@ func (a *api) nowhere(status int, message string) http.HandlerFunc {
 
 // Who may call a route.
 func system() []entity.Authority { return []entity.Authority{entity.SysAdmin} }
+
 func tenants() []entity.Authority {
 	return []entity.Authority{entity.TenantAdmin}
 }
@@ -104,6 +105,7 @@ func admins() []entity.Authority { return []entity.Authority{entity.SysAdmin, en
 func tenantUsers() []entity.Authority {
 	return []entity.Authority{entity.TenantAdmin, entity.CustomerUser}
 }
+
 func everyone() []entity.Authority {
 	return []entity.Authority{entity.SysAdmin, entity.TenantAdmin, entity.CustomerUser}
 }

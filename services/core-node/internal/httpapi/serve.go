@@ -35,6 +35,7 @@ func (a *api) door(one route) http.HandlerFunc {
 		defer cancel()
 		r = r.WithContext(ctx)
 		r.Body = http.MaxBytesReader(w, r.Body, a.Settings.MaxBody)
+		defer a.hurry(w, start)()
 		status := http.StatusOK
 		if answer, err := a.enter(one, r); err != nil {
 			status = a.fail(w, r, err)
@@ -43,6 +44,21 @@ func (a *api) door(one route) http.HandlerFunc {
 		}
 		a.metrics.count(one.method+" "+one.path, status)
 		a.metrics.took(start)
+	}
+}
+
+// hurry bounds how long a client may take to send its request and to read the answer. The
+// function it returns frees the connection, which may carry other handlers' requests next.
+func (a *api) hurry(w http.ResponseWriter, start time.Time) (release func()) {
+	connection := http.NewResponseController(w)
+	err := errors.Join(connection.SetReadDeadline(start.Add(a.Settings.Timeout)), connection.SetWriteDeadline(start.Add(2*a.Settings.Timeout)))
+	if err != nil {
+		a.Log.Debug("set deadlines of a connection", "err", err)
+	}
+	return func() {
+		if err := connection.SetWriteDeadline(time.Time{}); err != nil {
+			a.Log.Debug("clear a connection's deadline", "err", err)
+		}
 	}
 }
 

@@ -154,7 +154,8 @@ func readDeletion(r *http.Request) (telemetry.DeleteTelemetry, error) {
 		into      *bool
 		otherwise bool
 	}{
-		{"deleteAllDataForKeys", &what.All, false}, {"deleteLatest", &what.DeleteLatest, true},
+		{"deleteAllDataForKeys", &what.All, false},
+		{"deleteLatest", &what.DeleteLatest, true},
 		{"rewriteLatestIfDeleted", &what.RewriteLatestIfDeleted, false},
 	} {
 		is, err := flagOr(r, field.name, field.otherwise)

@@ -1,13 +1,17 @@
 package httpapi_test
 
 import (
+	"fmt"
+	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -206,8 +210,10 @@ func TestDeviceProfiles(t *testing.T) {
 	if page.TotalElements != 1 || page.Data[0].Name != "SMART_METER" {
 		t.Errorf("profiles %+v", page)
 	}
-	for _, bad := range []string{`{"name":"x","type":"y"}`, `{"name":"x","transportType":"CARRIER_PIGEON"}`, `{"name":"x","profileData":[]}`, `{"name":""}`,
-		`{"name":"x","defaultRuleChainId":{"id":"` + made.ID.ID + `"}}`} {
+	for _, bad := range []string{
+		`{"name":"x","type":"y"}`, `{"name":"x","transportType":"CARRIER_PIGEON"}`, `{"name":"x","profileData":[]}`, `{"name":""}`,
+		`{"name":"x","defaultRuleChainId":{"id":"` + made.ID.ID + `"}}`,
+	} {
 		c.Do("POST", "/api/deviceProfile", bad).ExpectError(400, 31)
 	}
 }
@@ -235,4 +241,23 @@ func TestPanicIsOneRequestsFailure(t *testing.T) {
 		}
 	}
 	t.Errorf("the panic is not counted: %v", families)
+}
+
+// TestSlowBodyIsCutOff: a client that does not send what it announced holds nothing for long.
+func TestSlowBodyIsCutOff(t *testing.T) {
+	p := httpapitest.Start(t, func(o *httpapitest.Options) { o.REST.Timeout = 200 * time.Millisecond })
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := fmt.Fprint(conn, "POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400") {
+		t.Errorf("%q, %v; want a refusal and the end of the connection", answer, err)
+	}
 }

@@ -329,8 +329,10 @@ func TestAttributes(t *testing.T) {
 		extra string
 		want  map[string]string
 	}{
-		{"", map[string]string{"c": "1", "s": "2"}}, {`,"scope":"CLIENT_SCOPE"`, map[string]string{"c": "1"}},
-		{`,"keys":"s,other"`, map[string]string{"s": "2"}}, {`,"scope":"SERVER_SCOPE"`, map[string]string{}},
+		{"", map[string]string{"c": "1", "s": "2"}},
+		{`,"scope":"CLIENT_SCOPE"`, map[string]string{"c": "1"}},
+		{`,"keys":"s,other"`, map[string]string{"s": "2"}},
+		{`,"scope":"SERVER_SCOPE"`, map[string]string{}},
 	} {
 		if diff := cmp.Diff(c.want, follow(10+i, c.extra)); diff != "" {
 			t.Errorf("first answer for %q (-want +got):\n%s", c.extra, diff)
@@ -440,7 +442,10 @@ func TestBadCommands(t *testing.T) {
 		fields string
 		code   int
 	}{
-		{`"type":"ENTITY_DATA"`, 2}, {`"type":""`, 2}, {`"type":"TIMESERIES"`, 2}, {`"type":"TIMESERIES","entityType":"FOO","entityId":"x"`, 2},
+		{`"type":"ENTITY_DATA"`, 2},
+		{`"type":""`, 2},
+		{`"type":"TIMESERIES"`, 2},
+		{`"type":"TIMESERIES","entityType":"FOO","entityId":"x"`, 2},
 		{`"type":"TIMESERIES","entityType":"DEVICE","entityId":"x"`, 2},
 		{fmt.Sprintf(`"type":"ATTRIBUTES","scope":"FOO","entityType":"DEVICE","entityId":%q`, w.device.ID), 2},
 		{fmt.Sprintf(`"type":"TIMESERIES","keys":"k","timeWindow":5,"limit":-1,"entityType":"DEVICE","entityId":%q`, w.device.ID), 2},
