@@ -25,9 +25,9 @@ type outcome struct {
 	err    error
 }
 
-// init starts the correlations at a random number, so that answers to an earlier process of the
+// open starts the correlations at a random number, so that answers to an earlier process of the
 // same name are not taken for ours.
-func (c *calls) init(limit int) {
+func (c *calls) open(limit int) {
 	var seed [8]byte
 	_, _ = rand.Read(seed[:]) // never fails, by its documentation
 	c.next = binary.BigEndian.Uint64(seed[:])

@@ -55,7 +55,7 @@ func Dial(ctx context.Context, config Config, options Options) (*Client, error) 
 	c.metrics = newMetrics(options.Metrics)
 	c.life, c.end = context.WithCancel(context.WithoutCancel(ctx))
 	c.topics.Store(&map[string]*topic{})
-	c.calls.init(config.PendingCalls)
+	c.calls.open(config.PendingCalls)
 	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
 	defer cancel()
 	if err := c.open(ctx); err != nil {

@@ -152,9 +152,14 @@ func (c *Client) flush(within time.Duration) {
 	c.topicsMu.Unlock()
 	ctx, cancel := context.WithTimeout(c.life, within)
 	defer cancel()
+	var queues []*queue
 	for _, t := range *c.topics.Load() {
-		for _, q := range t.queues {
-			q.close(ctx)
-		}
+		queues = append(queues, t.queues...)
+	}
+	for _, q := range queues {
+		q.close()
+	}
+	for _, q := range queues {
+		q.drained(ctx)
 	}
 }

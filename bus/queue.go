@@ -254,20 +254,24 @@ func (q *queue) retire(since int64) bool {
 	return true
 }
 
-// close takes nothing more on and waits until the queue is empty or ctx ends.
-func (q *queue) close(ctx context.Context) {
+// close takes nothing more on.
+func (q *queue) close() {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.closed = true
 	if q.vacancy != nil {
 		close(q.vacancy)
 		q.vacancy = nil
 	}
-	started := q.started
-	q.signal()
-	q.mu.Unlock()
-	if !started {
-		return
+	if !q.started {
+		q.started = true
+		close(q.empty)
 	}
+	q.signal()
+}
+
+// drained waits until everyone has been answered or ctx ends.
+func (q *queue) drained(ctx context.Context) {
 	select {
 	case <-q.empty:
 	case <-ctx.Done():

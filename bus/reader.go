@@ -103,4 +103,7 @@ func (r *reader) hangUp() (err error) {
 }
 
 // Close implements Reader.
-func (r *reader) Close() error { return errors.Join(r.hangUp(), r.log.hangUp()) }
+func (r *reader) Close() error {
+	r.log.client.metrics.lag.DeleteLabelValues(r.log.topic, strconv.Itoa(r.log.partition))
+	return errors.Join(r.hangUp(), r.log.hangUp())
+}
