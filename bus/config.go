@@ -51,12 +51,20 @@ func (c *Config) Validate() error {
 		name       string
 		value, min int64
 	}{
-		{"queue-messages", int64(c.QueueMessages), 1}, {"queue-bytes", int64(c.QueueBytes), 1},
-		{"batch-bytes", int64(c.BatchBytes), 1}, {"message-bytes", int64(c.MessageBytes), 1},
-		{"publish-deadline", int64(c.PublishDeadline), int64(time.Millisecond)}, {"request-timeout", int64(c.RequestTimeout), int64(time.Millisecond)},
-		{"attempts", int64(c.Attempts), 1}, {"connect-timeout", int64(c.ConnectTimeout), 1}, {"drain-timeout", int64(c.DrainTimeout), 1},
-		{"pending-calls", int64(c.PendingCalls), 1}, {"reply-retention", int64(c.ReplyRetention), int64(time.Millisecond)},
-		{"replication", int64(c.Replication), 1}, {"fetch-bytes", int64(c.FetchBytes), 1}, {"fetch-wait", int64(c.FetchWait), int64(time.Millisecond)},
+		{"queue-messages", int64(c.QueueMessages), 1},
+		{"queue-bytes", int64(c.QueueBytes), 1},
+		{"batch-bytes", int64(c.BatchBytes), 1},
+		{"message-bytes", int64(c.MessageBytes), 1},
+		{"publish-deadline", int64(c.PublishDeadline), int64(time.Millisecond)},
+		{"request-timeout", int64(c.RequestTimeout), int64(time.Millisecond)},
+		{"attempts", int64(c.Attempts), 1},
+		{"connect-timeout", int64(c.ConnectTimeout), 1},
+		{"drain-timeout", int64(c.DrainTimeout), 1},
+		{"pending-calls", int64(c.PendingCalls), 1},
+		{"reply-retention", int64(c.ReplyRetention), int64(time.Millisecond)},
+		{"replication", int64(c.Replication), 1},
+		{"fetch-bytes", int64(c.FetchBytes), 1},
+		{"fetch-wait", int64(c.FetchWait), int64(time.Millisecond)},
 	} {
 		if s.value < s.min {
 			return fmt.Errorf("bus-%s: %d is too little", s.name, s.value)
