@@ -58,7 +58,7 @@ func playRole(arguments []string) error {
 	if !ok {
 		return fmt.Errorf("role: no role %q", a.Role)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
 	go func() { // ends with the process
 		_, _ = io.Copy(io.Discard, os.Stdin) // its end is the message
