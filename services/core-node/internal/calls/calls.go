@@ -39,7 +39,10 @@ type Calls struct {
 // Own answers the calls of lease's partition until ctx ends.
 func (c Calls) Own(ctx context.Context, lease ring.Lease) error {
 	reader, err := c.Bus.OpenReader(ctx, topics.TransportRequests, lease.Partition())
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return fmt.Errorf("open partition %d: %w", lease.Partition(), err)
 	}
 	err = c.serve(ctx, reader, lease)
@@ -75,6 +78,9 @@ func (c Calls) serve(ctx context.Context, reader bus.Reader, lease ring.Lease) e
 }
 
 func (c Calls) answer(ctx context.Context, r bus.Record) {
+	if c.Bus.Expired(r) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	answered := &sluicepb.TransportAnswer{}

@@ -43,6 +43,10 @@ func (p *partition) takeCore(ctx context.Context, pk *pack, i int) error {
 		p.buryRecord(pk, i, "decode", err)
 		return nil
 	}
+	if p.d.Bus.Expired(pk.records[i]) {
+		p.tally.refused++
+		return nil
+	}
 	answered, err := p.dispatch(ctx, m)
 	switch {
 	case ctx.Err() != nil:

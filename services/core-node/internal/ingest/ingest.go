@@ -36,6 +36,9 @@ func New(c Config, d Deps) *Ingest {
 // error other than of opening means that the partition is in no state to go on here.
 func (g *Ingest) Own(ctx context.Context, lease ring.Lease) error {
 	p, err := g.open(ctx, lease)
+	if ctx.Err() != nil {
+		return p.abandon(err)
+	}
 	if err != nil {
 		return fmt.Errorf("open partition %d: %w", lease.Partition(), err)
 	}
@@ -50,6 +53,14 @@ func (g *Ingest) Own(ctx context.Context, lease ring.Lease) error {
 		return fmt.Errorf("partition %d: %w", lease.Partition(), err)
 	}
 	return nil
+}
+
+// abandon closes what was opened before the partition had to be given up again.
+func (p *partition) abandon(err error) error {
+	if err != nil {
+		return nil //nolint:nilerr // open has closed everything, and nobody waits for the reason
+	}
+	return p.closeReaders()
 }
 
 func (g *Ingest) open(ctx context.Context, lease ring.Lease) (*partition, error) {

@@ -5,9 +5,9 @@ import "github.com/prometheus/client_golang/prometheus"
 // Fates of a message. Every message taken on has exactly one in the end.
 const (
 	fateProcessed    = "processed"
-	fateDeadLettered = "dead-lettered"
+	fateDeadLettered = "dead_lettered"
 	fateRefused      = "refused"
-	fateGivenBack    = "given-back"
+	fateGivenBack    = "given_back"
 )
 
 // Metrics counts what becomes of messages: taken = processed + dead-lettered + refused + given
@@ -34,7 +34,7 @@ type Metrics struct {
 // NewMetrics registers the metrics with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	fates := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "core_fates_total", Help: "Messages that have had their fate.",
+		Name: "core_node_messages_total", Help: "Messages that have had their fate.",
 	}, []string{"fate"})
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
@@ -55,21 +55,21 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 	r.MustRegister(fates)
 	return &Metrics{
-		taken:         counter("core_messages_taken_total", "Messages taken on: one per time stamp of an uplink, and one per record of the others."),
+		taken:         counter("core_node_messages_taken_total", "Messages taken on: one per time stamp of an uplink, and one per record of the others."),
 		processed:     fates.WithLabelValues(fateProcessed),
 		dead:          fates.WithLabelValues(fateDeadLettered),
 		refused:       fates.WithLabelValues(fateRefused),
 		givenBack:     fates.WithLabelValues(fateGivenBack),
-		inHand:        gauge("core_messages_in_hand", "Messages taken on that have no fate yet."),
-		redelivered:   counter("core_records_redelivered_total", "Records this process had been given before."),
-		retried:       counter("core_messages_retried_total", "Messages started again after a fault of their own."),
-		stored:        counter("core_messages_stored_total", "Telemetry messages processed: stored, where their chain stores them."),
-		pack:          histogram("core_pack_records", "Records handled and stored together.", 1),
-		flush:         histogram("core_pack_seconds", "From a pack's first record to everything it caused being durable.", 0.0001),
-		backwards:     counter("core_commit_epoch_backwards_total", "Partitions found committed by a later epoch than this node's."),
-		stopped:       gauge("core_partitions_waiting", "Partitions that wait for a part of the platform."),
-		devices:       gauge("core_devices_tracked", "Devices whose connectivity is in memory."),
-		sessions:      counter("core_sessions_opened_total", "Sessions of devices opened."),
-		downlinksLost: counter("core_downlinks_lost_total", "Messages to sessions that the bus did not take."),
+		inHand:        gauge("core_node_messages_in_hand", "Messages taken on that have no fate yet."),
+		redelivered:   counter("core_node_records_redelivered_total", "Records this process had been given before."),
+		retried:       counter("core_node_messages_retried_total", "Messages started again after a fault of their own."),
+		stored:        counter("core_node_messages_stored_total", "Telemetry messages processed: stored, where their chain stores them."),
+		pack:          histogram("core_node_pack_records", "Records handled and stored together.", 1),
+		flush:         histogram("core_node_pack_seconds", "From a pack's first record to everything it caused being durable.", 0.0001),
+		backwards:     counter("core_node_commit_epoch_backwards_total", "Partitions found committed by a later epoch than this node's."),
+		stopped:       gauge("core_node_partitions_waiting", "Partitions that wait for a part of the platform."),
+		devices:       gauge("core_node_devices_tracked", "Devices whose connectivity is in memory."),
+		sessions:      counter("core_node_sessions_opened_total", "Sessions of devices opened."),
+		downlinksLost: counter("core_node_downlinks_lost_total", "Messages to sessions that the bus did not take."),
 	}
 }
