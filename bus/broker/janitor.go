@@ -2,11 +2,13 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sluice-iot/sluice/bus/topics"
@@ -87,6 +89,9 @@ func (j *janitor) clean(ctx context.Context) error {
 // would start at 0 again, below what is committed.
 func (j *janitor) deleteHandled(ctx context.Context) error {
 	committed, err := j.admin.FetchOffsets(ctx, j.group)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil // nobody has committed anything yet
+	}
 	if err != nil {
 		return fmt.Errorf("read committed offsets: %w", err)
 	}
