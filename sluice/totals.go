@@ -25,7 +25,7 @@ func totals(from prometheus.Gatherer) func() (board.Totals, error) {
 			case "core_node_messages_stored_total":
 				t.Stored = sum(family, "", "")
 			case "core_node_messages_total":
-				t.DeadLettered = sum(family, "fate", "dead_lettered")
+				t.DeadLettered = sum(family, "fate", "dead-lettered")
 			}
 		}
 		return t, nil

@@ -18,7 +18,7 @@ func TestTotals(t *testing.T) {
 	uplinks.WithLabelValues("COAP", "acknowledged").Add(3)
 	uplinks.WithLabelValues("COAP", "invalid").Add(100)
 	fates.WithLabelValues("processed").Add(9)
-	fates.WithLabelValues("dead_lettered").Add(1)
+	fates.WithLabelValues("dead-lettered").Add(1)
 	stored.Add(7)
 	got, err := totals(registry)()
 	if want := (board.Totals{Acknowledged: 8, Stored: 7, DeadLettered: 1}); err != nil || got != want {
