@@ -162,12 +162,12 @@ func answerCredentials(ctx context.Context, b *bus.Client) error {
 	return errors.Join(errs...)
 }
 
-func answerPartition(ctx context.Context, b *bus.Client, partition int) error {
+func answerPartition(ctx context.Context, b *bus.Client, partition int) (err error) {
 	reader, err := b.OpenReader(ctx, topics.TransportRequests, partition)
 	if err != nil {
 		return err
 	}
-	defer reader.Close()
+	defer func() { err = errors.Join(err, reader.Close()) }()
 	for {
 		calls, err := reader.Read(ctx, 1000)
 		if ctx.Err() != nil {

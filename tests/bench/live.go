@@ -31,7 +31,7 @@ func (b *bench) liveRows() []row {
 		if background > 0 {
 			traffic = "with " + number(background) + "/s from other devices"
 		}
-		a := assignment{Role: "relay", Duration: b.options.Seconds, Rate: background}
+		a := assignment{Role: "relay", Duration: b.options.Time, Rate: background}
 		p50 := func(r report) time.Duration { return r.P50 }
 		p99 := func(r report) time.Duration { return r.P99 }
 		rows = append(rows,

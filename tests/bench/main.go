@@ -22,12 +22,12 @@ import (
 )
 
 type options struct {
-	Rows    []string      `help:"Rows to measure, such as a,b,c; all without it."`
-	Pairs   int           `default:"5" help:"How often each side is measured, in turns."`
-	Seconds time.Duration `name:"time" default:"4s" help:"How long one measurement of throughput takes."`
-	Short   bool          `help:"One quick turn of everything: to see that it works, not to compare."`
-	Output  string        `default:"docs/reference/performance.md" help:"Page to write; empty for none. Rows not measured keep what the page has."`
-	Dir     string        `help:"Folder for the data of what is measured; a temporary one without it."`
+	Rows   []string      `help:"Rows to measure, such as a,b,c; all without it."`
+	Pairs  int           `default:"5" help:"How often each side is measured, in turns."`
+	Time   time.Duration `default:"4s" help:"How long one measurement of throughput takes."`
+	Short  bool          `help:"One quick turn of everything: to see that it works, not to compare."`
+	Output string        `default:"docs/reference/performance.md" help:"Page to write; empty for none. Rows not measured keep what the page has."`
+	Dir    string        `help:"Folder for the data of what is measured; a temporary one without it."`
 }
 
 func main() {
@@ -52,7 +52,7 @@ func exit(err error) {
 
 func run(ctx context.Context, o options) error {
 	if o.Short {
-		o.Pairs, o.Seconds = 1, time.Second
+		o.Pairs, o.Time = 1, time.Second
 	}
 	b, err := newBench(ctx, o)
 	if err != nil {

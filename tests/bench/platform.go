@@ -42,7 +42,7 @@ func (b *bench) startPlatform(command, data string) (*platform, error) {
 // launch is startPlatform without waiting.
 func (b *bench) launch(command, data string) (*platform, error) {
 	p := &platform{}
-	arguments := []string{command, "--data", data}
+	arguments := []string{command, "--data", data, "--log-level", "warn"}
 	for _, listen := range []struct {
 		flag, network string
 		address       *string

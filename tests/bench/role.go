@@ -133,15 +133,16 @@ func startRole(a assignment) (*child, report, error) {
 func (c *child) stop() error {
 	_ = c.stdin.Close() // a process that is gone has closed it
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
 	go func() {
 		for range c.lines {
 			continue
 		}
-		ended <- c.cmd.Wait()
+		_ = c.cmd.Wait() // an orderly end, or that of the signal
+		close(ended)
 	}()
 	select {
-	case <-ended: // an orderly end, or that of the signal
+	case <-ended:
 		return nil
 	case <-time.After(20 * time.Second):
 		_ = c.cmd.Process.Kill()

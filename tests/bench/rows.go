@@ -27,8 +27,8 @@ func (b *bench) rows() []row {
 }
 
 func (b *bench) mqttRow(id string, clients, inFlight int, floors, aims map[string]float64) row {
-	o := load.Options{Clients: clients, InFlight: inFlight, Duration: b.options.Seconds, Payload: load.Reading()}
-	a := assignment{Clients: clients, InFlight: inFlight, Duration: b.options.Seconds}
+	o := load.Options{Clients: clients, InFlight: inFlight, Duration: b.options.Time, Payload: load.Reading()}
+	a := assignment{Clients: clients, InFlight: inFlight, Duration: b.options.Time}
 	return row{
 		id: id, title: fmt.Sprintf("MQTT QoS 1 acknowledged by the bus, %d connections × %d in flight", clients, inFlight), unit: "messages/s",
 		floors: floors, aims: aims,
@@ -49,7 +49,7 @@ func (b *bench) mqttRow(id string, clients, inFlight int, floors, aims map[strin
 }
 
 func (b *bench) httpRow() row {
-	o := load.Options{Clients: 64, Duration: b.options.Seconds, Payload: load.Reading()}
+	o := load.Options{Clients: 64, Duration: b.options.Time, Payload: load.Reading()}
 	return row{
 		id: "b", title: "HTTP POST, 64 keep-alive connections", unit: "requests/s",
 		floors: map[string]float64{"bare net/http handler": 0.45}, aims: map[string]float64{"bare net/http handler": 0.8},
@@ -68,7 +68,7 @@ func (b *bench) httpRow() row {
 }
 
 func (b *bench) coapRow() row {
-	o := load.Options{Clients: 200, Duration: b.options.Seconds, Payload: load.Reading()}
+	o := load.Options{Clients: 200, Duration: b.options.Time, Payload: load.Reading()}
 	return row{
 		id: "c", title: "CoAP CON POST, 200 clients", unit: "requests/s",
 		floors: map[string]float64{"libcoap": 0.8}, aims: map[string]float64{"libcoap": 1.5},

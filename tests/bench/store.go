@@ -28,7 +28,7 @@ const (
 
 // storeRow is row d's throughput: as many messages as fit in the time, until the last is stored.
 func (b *bench) storeRow() row {
-	o := load.Options{Clients: storeDevices, InFlight: 16, Duration: b.options.Seconds, Payload: load.Reading()}
+	o := load.Options{Clients: storeDevices, InFlight: 16, Duration: b.options.Time, Payload: load.Reading()}
 	return row{
 		id: "d1", title: "Device → chain → Pebble, 3 values a message, until all is stored", unit: "messages/s",
 		floors: map[string]float64{"bare loop into Pebble": 0.35}, aims: map[string]float64{"bare loop into Pebble": 0.5},
@@ -41,7 +41,7 @@ func (b *bench) storeRow() row {
 				rate, err := p.drained(ctx, o)
 				return rate, errors.Join(err, p.stop())
 			}},
-			{"bare loop into Pebble", b.role("pebble", assignment{Clients: storeDevices, Duration: b.options.Seconds})},
+			{"bare loop into Pebble", b.role("pebble", assignment{Clients: storeDevices, Duration: b.options.Time})},
 		},
 	}
 }

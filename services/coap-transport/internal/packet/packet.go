@@ -28,7 +28,7 @@ const (
 
 	Created              Code = 2<<5 | 1
 	Content              Code = 2<<5 | 5
-	BadRequest           Code = 4<<5 | 0
+	BadRequest           Code = 4 << 5
 	Unauthorized         Code = 4<<5 | 1
 	BadOption            Code = 4<<5 | 2
 	NotFound             Code = 4<<5 | 4
@@ -37,7 +37,7 @@ const (
 	Incomplete           Code = 4<<5 | 8
 	TooLarge             Code = 4<<5 | 13
 	TooManyRequests      Code = 4<<5 | 29
-	InternalServerError  Code = 5<<5 | 0
+	InternalServerError  Code = 5 << 5
 	NotImplemented       Code = 5<<5 | 1
 	ServiceUnavailable   Code = 5<<5 | 3
 	GatewayTimeout       Code = 5<<5 | 4
