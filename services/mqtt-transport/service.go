@@ -104,12 +104,15 @@ func (s *Service) Handler() http.Handler { return s.server }
 // Run serves devices until ctx ends, then drains: it takes no more on, answers what is in flight
 // within the drain timeout, and closes every connection.
 func (s *Service) Run(ctx context.Context) error {
-	s.server.Start()
+	if err := s.server.Start(); err != nil {
+		s.stopListening()
+		return err
+	}
 	running, ctx := errgroup.WithContext(ctx)
 	forget := context.AfterFunc(ctx, s.stopListening)
 	defer forget()
 	if s.tcp != nil {
-		running.Go(func() error { return s.server.Serve(s.tcp) })
+		running.Go(func() error { return s.server.Serve(ctx, s.tcp) })
 	}
 	if s.web != nil {
 		running.Go(s.serveWeb)

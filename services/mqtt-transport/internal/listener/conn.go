@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"context"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -12,8 +11,9 @@ import (
 // link is a client's byte stream, whatever it runs over.
 type link interface {
 	// receive reads and hands on what comes, until c.received returns another verdict than More;
-	// that is returned. Close says that the stream ended.
-	receive(c *conn) session.Verdict
+	// that is returned. Close says that the stream ended. It may give the connection to somebody
+	// else to read, who will drive it: then it is no longer mine.
+	receive(c *conn) (v session.Verdict, mine bool)
 	// tryWrite writes what can be written without waiting.
 	tryWrite(b []byte) (n int, err error)
 	// write writes all of b, waiting for at most the write timeout.
@@ -82,51 +82,28 @@ func (c *conn) wait(room <-chan struct{}) {
 	}
 }
 
-// greet serves a connection until its client is accepted. It reports whether it was; if not, the
-// connection is over. Accepted connections are served by a goroutine of their own, whose stack
-// stays as small as what it does while its client is idle.
-func (c *conn) greet(ctx context.Context) (accepted bool) {
-	defer func() {
-		if what := recover(); what != nil {
-			c.panicked(what)
-			accepted = false
-		}
-		if !accepted {
-			c.end()
-		}
-	}()
-	v := c.link.receive(c)
-	if v != session.Connect {
-		return false
-	}
-	if c.Connect(ctx) == session.Close {
-		return false
-	}
-	c.flush()
-	return true
-}
-
-// serveAll serves a connection from its first byte to its last in one goroutine.
-func (c *conn) serveAll(ctx context.Context) {
-	if c.greet(ctx) {
-		c.serve()
+// drive does what verdict v asks for, and goes on until the connection is over or given to
+// somebody else.
+func (c *conn) drive(v session.Verdict) {
+	if c.driven(v) {
+		c.end()
 	}
 }
 
-// serve serves an accepted connection until it is over.
-func (c *conn) serve() {
-	defer c.end()
+// driven reports whether the connection is over; else it was given away.
+func (c *conn) driven(v session.Verdict) (over bool) {
 	defer func() {
 		if what := recover(); what != nil {
 			c.panicked(what)
+			over = true
 		}
 	}()
-	v := session.More
-	if len(c.intake.rest) > 0 {
-		v = c.again()
-	}
-	for {
+	for mine := true; mine; {
 		switch v {
+		case session.Connect:
+			if v = c.Connect(c.server.working); v == session.More {
+				v = c.again()
+			}
 		case session.Pause:
 			c.wait(nil)
 			v = c.again()
@@ -134,11 +111,12 @@ func (c *conn) serve() {
 			c.wait(c.Room())
 			v = c.again()
 		case session.More:
-			v = c.link.receive(c)
+			v, mine = c.link.receive(c)
 		default:
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // received feeds the session n bytes that were read into the intake's room.

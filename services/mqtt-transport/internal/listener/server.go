@@ -1,5 +1,6 @@
-// Package listener moves the bytes of MQTT sessions: over TCP and over WebSocket, a goroutine per
-// connection that sleeps in the read, and a few that write acknowledgements.
+// Package listener moves the bytes of MQTT sessions. TCP connections are read by a few goroutines
+// that poll many each (Linux), or one each that sleeps in the read; WebSocket connections by one
+// each. A few goroutines write acknowledgements for all.
 package listener
 
 import (
@@ -28,8 +29,8 @@ type Server struct {
 	metrics  *Metrics
 	log      *slog.Logger
 	blocks   blocks
-	attempts sync.Pool
 	flushers []*flusher
+	pollers  []*poller // none where there is no epoll
 
 	// working ends when what sessions wait for is not waited for any longer.
 	working     context.Context
@@ -51,7 +52,6 @@ func New(o Options, h *session.Hub, m *Metrics, log *slog.Logger) *Server {
 		stopped: make(chan struct{}), empty: make(chan struct{}),
 	}
 	s.working, s.stopWorking = context.WithCancel(context.Background())
-	s.attempts.New = newAttempt
 	for range max(1, runtime.GOMAXPROCS(0)/2) {
 		s.flushers = append(s.flushers, newFlusher())
 	}
@@ -59,47 +59,27 @@ func New(o Options, h *session.Hub, m *Metrics, log *slog.Logger) *Server {
 }
 
 // Start starts what serves all connections. Drain ends it.
-func (s *Server) Start() {
+func (s *Server) Start() error {
+	var err error
+	if s.pollers, err = newPollers(s); err != nil {
+		return err
+	}
+	for _, p := range s.pollers {
+		s.serving.Go(p.run)
+	}
 	for _, f := range s.flushers {
 		s.serving.Go(func() { f.run(s.stopped) })
 	}
 	s.serving.Go(s.sweep)
+	return nil
 }
 
-// The first and the longest wait after accepting failed, as it does when file descriptors run out.
-const (
-	firstAcceptPause = 5 * time.Millisecond
-	maxAcceptPause   = time.Second
-)
-
-// Serve accepts connections until l is closed.
-func (s *Server) Serve(l net.Listener) error {
-	pause := firstAcceptPause
-	for {
-		socket, err := l.Accept()
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		case err != nil:
-			s.metrics.unaccepted.Inc()
-			s.log.Warn("connection could not be accepted", slog.Any("err", err), slog.Duration("pause", pause))
-			time.Sleep(pause)
-			pause = min(2*pause, maxAcceptPause)
-			continue
-		}
-		pause = firstAcceptPause
-		c, err := s.openTCP(socket)
-		if err != nil {
-			s.metrics.refused.Inc()
-			_ = socket.Close() // nothing was said on it
-			continue
-		}
-		go func() { // ends with c.end, which running counts
-			if c.greet(s.working) {
-				go c.serve()
-			}
-		}()
+// Serve accepts connections until ctx ends; then l is closed.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if tcp, ok := l.(*net.TCPListener); ok && len(s.pollers) > 0 {
+		return s.serveTCP(ctx, tcp)
 	}
+	return s.serveEach(ctx, l)
 }
 
 // errRefused: there are as many connections as allowed, or the server is stopping.
@@ -111,6 +91,7 @@ func (s *Server) open(l link) (*conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining || len(s.conns) >= s.options.Connections {
+		s.metrics.refused.Inc()
 		return nil, errRefused
 	}
 	c.index = len(s.conns)
@@ -162,7 +143,7 @@ func (s *Server) sweep() {
 }
 
 // Drain takes nothing more on, waits until what is in flight has been answered, for at most the
-// drain timeout, and closes every connection. Close the listeners first.
+// drain timeout, and closes every connection. Call it when no Serve runs any more.
 func (s *Server) Drain() {
 	s.mu.Lock()
 	s.draining = true
@@ -185,5 +166,8 @@ func (s *Server) Drain() {
 	s.running.Wait()
 	s.hub.Wait()
 	close(s.stopped)
+	for _, p := range s.pollers {
+		p.stop()
+	}
 	s.serving.Wait()
 }

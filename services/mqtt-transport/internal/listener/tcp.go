@@ -1,32 +1,74 @@
 package listener
 
 import (
+	"context"
 	"io"
+	"log/slog"
 	"net"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/session"
 )
 
-// tcpLink is a TCP connection.
+// serveEach accepts connections until ctx ends, and gives each a goroutine that sleeps in its read.
+func (s *Server) serveEach(ctx context.Context, l net.Listener) error {
+	forget := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer forget()
+	for {
+		socket, err := l.Accept()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			s.unaccepted(ctx, err)
+			continue
+		}
+		t := &tcpLink{server: s, socket: socket}
+		c, err := s.open(t)
+		if err != nil {
+			_ = socket.Close() // nothing was said on it
+			continue
+		}
+		go c.drive(session.More)
+	}
+}
+
+// acceptPause is how long nothing is accepted after accepting failed, as it does when file
+// descriptors run out.
+const acceptPause = 100 * time.Millisecond
+
+func (s *Server) unaccepted(ctx context.Context, err error) {
+	s.metrics.unaccepted.Inc()
+	s.log.Warn("connection could not be accepted", slog.Any("err", err), slog.Duration("pause", acceptPause))
+	select {
+	case <-time.After(acceptPause):
+	case <-ctx.Done():
+	}
+}
+
+// tcpLink is a TCP connection whose reader blocks.
 type tcpLink struct {
 	server  *Server
-	socket  *net.TCPConn
-	raw     syscall.RawConn
+	socket  net.Conn
 	aborted atomic.Bool
 }
 
-func (s *Server) openTCP(socket net.Conn) (*conn, error) {
-	tcp, ok := socket.(*net.TCPConn)
-	if !ok {
-		return nil, errRefused
+func (t *tcpLink) receive(c *conn) (v session.Verdict, mine bool) {
+	for {
+		n, err := t.socket.Read(c.intake.room(&c.server.blocks))
+		if err != nil {
+			c.intake.unread(&c.server.blocks)
+			return session.Close, true
+		}
+		if v := c.received(n); v != session.More {
+			return v, true
+		}
 	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	return s.open(&tcpLink{server: s, socket: tcp, raw: raw})
 }
+
+// tryWrite leaves the writing to a goroutine that may wait.
+func (t *tcpLink) tryWrite([]byte) (int, error) { return 0, nil }
 
 func (t *tcpLink) write(b []byte) error {
 	if err := t.socket.SetWriteDeadline(time.Now().Add(t.server.options.WriteTimeout)); err != nil {
@@ -50,19 +92,28 @@ func (t *tcpLink) abort() {
 	_ = t.socket.SetDeadline(past)
 }
 
+func (t *tcpLink) close() {
+	if half, ok := t.socket.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		linger(t.socket)
+	}
+	_ = t.socket.Close() // nothing is left to be told
+}
+
 // Bounds of the wait for a client to close its side.
 const (
 	lingerTime  = time.Second
 	lingerBytes = 64 << 10
 )
 
-// close closes our side first and waits a moment for the client's: closing while there are bytes
-// nobody read would reset the connection, and the client would not see the last packet.
-func (t *tcpLink) close() {
-	if t.socket.CloseWrite() == nil && t.socket.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
-		_, _ = io.CopyN(io.Discard, t.socket, lingerBytes) // however it ends, the socket is closed
+// linger waits a moment for the client to close its side after we closed ours: closing while there
+// are bytes nobody read would reset the connection, and the client might not see the last packet.
+func linger(socket interface {
+	io.Reader
+	SetReadDeadline(time.Time) error
+}) {
+	if socket.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.CopyN(io.Discard, socket, lingerBytes) // however it ends, the socket is closed next
 	}
-	_ = t.socket.Close() // nothing is left to be told
 }
 
 var _ link = (*tcpLink)(nil)

@@ -33,12 +33,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l := &webSocketLink{server: s, socket: socket}
 	c, err := s.open(l)
 	if err != nil {
-		s.metrics.refused.Inc()
 		_ = socket.Close(websocket.StatusTryAgainLater, "too many connections")
 		return
 	}
 	l.conn = c
-	c.serveAll(s.working)
+	c.drive(session.More)
 }
 
 // webSocketLink is a WebSocket connection. MQTT packets need not be aligned with its messages.
@@ -51,12 +50,12 @@ type webSocketLink struct {
 	message io.Reader
 }
 
-func (l *webSocketLink) receive(c *conn) session.Verdict {
+func (l *webSocketLink) receive(c *conn) (v session.Verdict, mine bool) {
 	for {
 		if l.message == nil {
 			kind, message, err := l.socket.Reader(context.Background())
 			if err != nil || kind != websocket.MessageBinary { // MQTT-6.0.0-1
-				return session.Close
+				return session.Close, true
 			}
 			l.message = message
 		}
@@ -69,7 +68,7 @@ func (l *webSocketLink) receive(c *conn) session.Verdict {
 			continue
 		}
 		if v := c.received(n); v != session.More {
-			return v
+			return v, true
 		}
 	}
 }
