@@ -40,7 +40,7 @@ func (s *step) follow(relation Relation) []int {
 	if to, ok := s.links[relation]; ok {
 		return to
 	}
-	return s.links[fold(relation)]
+	return s.links[s.spelling(relation)]
 }
 
 func fold(r Relation) Relation { return Relation(strings.ToLower(string(r))) }
