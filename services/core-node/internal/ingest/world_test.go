@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"sync"
@@ -253,5 +254,17 @@ func (d *devices) EachDevice(_ context.Context, f func(entity.Device) error) err
 			return err
 		}
 	}
+	return nil
+}
+
+// recordTypes makes a node that notes the type and device of what it is given.
+func recordTypes(into *[]string) func(json.RawMessage, rule.Services) (rule.Node, error) {
+	return func(json.RawMessage, rule.Services) (rule.Node, error) { return recorder{into}, nil }
+}
+
+type recorder struct{ types *[]string }
+
+func (r recorder) Process(_ context.Context, in *rule.Message, _ *rule.Turn) error {
+	*r.types = append(*r.types, in.Type+" "+in.Metadata.DeviceName)
 	return nil
 }
