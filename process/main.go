@@ -42,6 +42,9 @@ type Invocation struct {
 func Main(name, description string, commands any) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it; a closed terminal is a reason to stop in order
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	defer signal.Stop(signals)
 	return Execute(Invocation{
 		Name: name, Description: description,

@@ -46,17 +46,19 @@ func (o *output) await(t *testing.T, pattern string) []string {
 	}
 }
 
-// start runs a command with addresses of its own; stop has it end and returns its exit code.
+// start runs a command with addresses of its own; stop has it end, if the test has not, and returns its exit code.
 func start(t *testing.T, out, errs *output, args ...string) (stop func() int) {
 	t.Helper()
 	signals, code := make(chan os.Signal, 1), make(chan int, 1)
 	inv := process.Invocation{Name: "sluice", Stdout: out, Stderr: errs, Signals: signals}
 	inv.Args = append(args, "--admin-listen=127.0.0.1:0", "--mqtt-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--coap-listen=127.0.0.1:0")
 	go func() { code <- process.Execute(inv, &commands{}) }()
-	return func() int {
+	stop = sync.OnceValue(func() int {
 		signals <- os.Interrupt
 		return <-code
-	}
+	})
+	t.Cleanup(func() { stop() })
+	return stop
 }
 
 // TestDemo sees the demo as a person without a terminal does.

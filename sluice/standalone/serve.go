@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/sluice-iot/sluice/process"
 )
@@ -24,6 +25,7 @@ func (c Config) Serve(ctx context.Context, log io.Writer, with func(*Platform, p
 		if err != nil {
 			return nil, err
 		}
+		debug.FreeOSMemory() // a start leaves garbage, such as what hashing a password takes, that an idle process would keep for long
 		beside, err := with(platform, env)
 		if err != nil {
 			return nil, platform.abandon(ctx, err)
