@@ -96,6 +96,7 @@ func (b *bench) measure(ctx context.Context, r row) (outcome, error) {
 			value, err := b.once(ctx, r.sides[at])
 			if err != nil {
 				failed[at] = fmt.Errorf("%s: %w", r.sides[at].name, err)
+				fmt.Fprintf(os.Stderr, "%-4s turn %d  %v\n", r.id, turn+1, failed[at])
 				continue
 			}
 			o.values[at] = append(o.values[at], value)
