@@ -123,22 +123,22 @@ func (c *conn) driven(v session.Verdict) (over bool) {
 func (c *conn) received(n int) session.Verdict {
 	c.server.metrics.read.Add(float64(n))
 	v := c.intake.read(n, &c.server.blocks, c.feed)
-	c.flush()
+	c.flush(false)
 	return v
 }
 
 func (c *conn) again() session.Verdict {
 	v := c.intake.again(c.feed)
-	c.flush()
+	c.flush(false)
 	return v
 }
 
 func (c *conn) feed(b []byte) (int, session.Verdict) { return c.Feed(c.server.working, b) }
 
 // flush writes what the session owes as far as that goes without waiting; what the client is too
-// slow for is left to a goroutine that waits.
-func (c *conn) flush() {
-	for o := c.Take(); o != nil; {
+// slow for is left to a goroutine that waits. asked: by Flush.
+func (c *conn) flush(asked bool) {
+	for o := c.Take(asked); o != nil; {
 		n, err := c.link.tryWrite(o.Bytes)
 		c.server.metrics.written.Add(float64(n))
 		if err != nil {
@@ -168,7 +168,7 @@ func (c *conn) writeOn(o *session.Output, n int) {
 func (c *conn) end() {
 	c.Break(session.CauseLost) // unless it is closing already
 	for {
-		if o := c.Take(); o != nil {
+		if o := c.Take(false); o != nil {
 			c.writeOn(o, 0)
 		} else if !c.Writing() {
 			break

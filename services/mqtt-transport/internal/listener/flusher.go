@@ -43,7 +43,7 @@ func (f *flusher) run(stop <-chan struct{}) {
 		for c := f.takeAll(); c != nil; {
 			next := c.queued
 			c.queued = nil
-			c.flush()
+			c.flush(true)
 			c = next
 		}
 	}

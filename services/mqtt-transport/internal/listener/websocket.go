@@ -86,7 +86,7 @@ func (l *webSocketLink) write(b []byte) error {
 // and by then the last packet must have been written.
 func (l *webSocketLink) interrupt() {
 	l.server.running.Go(func() {
-		if o := l.conn.Take(); o != nil {
+		if o := l.conn.Take(false); o != nil {
 			l.conn.writeOn(o, 0)
 		}
 		if !l.conn.Writing() {

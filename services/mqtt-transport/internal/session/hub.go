@@ -23,7 +23,7 @@ type Platform interface {
 // Wire is a connection as its session sees it. Its methods are called from any goroutine, the
 // session being locked: they must not block, nor call the session.
 type Wire interface {
-	// Flush says that there are bytes to Take. It is not called again before they were taken.
+	// Flush says that there are bytes to Take. It is not called again before that was done.
 	Flush()
 	// Resume says that a paused session may be fed again.
 	Resume()

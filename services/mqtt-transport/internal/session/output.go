@@ -43,11 +43,14 @@ func (s *Session) flush() {
 }
 
 // Take returns what is to be written; nil when there is nothing, or somebody else is writing. The
-// caller writes it and calls Wrote: until then nobody else is given any.
-func (s *Session) Take() *Output {
+// caller writes it and calls Wrote: until then nobody else is given any. asked is whether Wire.Flush
+// asked for it: from then on it may ask again.
+func (s *Session) Take(asked bool) *Output {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.flushing = false
+	if asked {
+		s.flushing = false
+	}
 	if s.writing || s.out == nil {
 		return nil
 	}
