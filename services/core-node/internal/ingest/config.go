@@ -1,5 +1,5 @@
 // Package ingest takes the records of owned partitions through rule chains into the store: one
-// goroutine per partition owns everything that belongs to it. See DESIGN.md.
+// goroutine per partition owns everything that belongs to it. See the service's DESIGN.md.
 package ingest
 
 import (

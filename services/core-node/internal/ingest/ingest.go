@@ -32,8 +32,9 @@ func New(c Config, d Deps) *Ingest {
 	return &Ingest{c: c, d: d, running: map[int]*partition{}, seen: map[topicPartition]int64{}}
 }
 
-// Own processes the partition lease is for until ctx ends, what is in hand is finished and committed. An
-// error other than of opening means that the partition is in no state to go on here.
+// Own processes the partition lease is for until ctx ends and what is in hand is finished and committed,
+// or until the lease is over, when what is in hand is given back. An error means that the partition
+// cannot go on here.
 func (g *Ingest) Own(ctx context.Context, lease ring.Lease) error {
 	p, err := g.open(ctx, lease)
 	if ctx.Err() != nil {
@@ -49,7 +50,11 @@ func (g *Ingest) Own(ctx context.Context, lease ring.Lease) error {
 	g.mu.Lock()
 	delete(g.running, lease.Partition())
 	g.mu.Unlock()
-	if err != nil {
+	switch {
+	case errors.Is(err, errLease):
+		p.log.Warn("the lease is over: what was in hand is given back", "epoch", lease.Epoch())
+		return nil
+	case err != nil:
 		return fmt.Errorf("partition %d: %w", lease.Partition(), err)
 	}
 	return nil

@@ -47,6 +47,7 @@ type partition struct {
 	memo    memo
 	tally   tally
 	inHand  int
+	tracked int // devices, as published
 	// failed are flights that ended by their own fault and have yet to become letters.
 	failed   []*rule.Flight
 	letters  []letter
@@ -113,8 +114,10 @@ func (p *partition) run(ctx context.Context) error {
 	commits.Wait()
 	cancel()
 	p.engine.Close()
+	p.tally.publish(p.d.Metrics, &p.inHand)
 	p.d.Metrics.givenBack.Add(float64(p.inHand))
 	p.d.Metrics.inHand.Sub(float64(p.inHand))
+	p.track(0)
 	p.clearTrouble()
 	return errors.Join(err, p.closeReaders())
 }
@@ -287,6 +290,7 @@ func (p *partition) settle(ctx context.Context) error {
 		default:
 			p.answer()
 			p.tally.publish(p.d.Metrics, &p.inHand)
+			p.track(p.tracker.Len())
 			for _, s := range p.sources {
 				s.advance(p.saver.Stamp())
 			}
@@ -295,6 +299,14 @@ func (p *partition) settle(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// track publishes how many devices are in memory.
+func (p *partition) track(devices int) {
+	if devices != p.tracked {
+		p.d.Metrics.devices.Add(float64(devices - p.tracked))
+		p.tracked = devices
 	}
 }
 

@@ -42,6 +42,7 @@ type world struct {
 	devices *devices
 	chain   []byte
 	kinds   []rule.Kind
+	lease   ring.Lease // nil: for ever, in epoch 1
 
 	stop  context.CancelFunc
 	ended chan error
@@ -86,7 +87,11 @@ func (w *world) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop, w.ended = stop, make(chan error, 1)
 	g := New(w.config, w.deps)
-	go func() { w.ended <- ring.Static(1).Run(ctx, g.Own) }()
+	if w.lease != nil {
+		go func() { w.ended <- g.Own(ctx, w.lease) }()
+	} else {
+		go func() { w.ended <- ring.Static(1).Run(ctx, g.Own) }()
+	}
 	w.t.Cleanup(w.halt)
 }
 
