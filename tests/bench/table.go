@@ -73,7 +73,7 @@ func (o outcome) verdicts() []verdict {
 	var all []verdict
 	for _, name := range slices.Sorted(maps.Keys(o.floors)) {
 		against := o.side(name)
-		if len(o.values[0]) == 0 || len(o.values[against]) == 0 {
+		if against < 0 || len(o.values[0]) == 0 || len(o.values[against]) == 0 {
 			continue // not measured
 		}
 		v := verdict{against: name, floor: o.floors[name], aim: o.aims[name], less: o.less, value: o.median(0)}
@@ -85,8 +85,12 @@ func (o outcome) verdicts() []verdict {
 	return all
 }
 
+// side returns the place of the side called name, of ours for "", and -1 when there is none.
 func (o outcome) side(name string) int {
-	return max(0, slices.IndexFunc(o.sides, func(s side) bool { return s.name == name }))
+	if name == "" {
+		return 0
+	}
+	return slices.IndexFunc(o.sides, func(s side) bool { return s.name == name })
 }
 
 // requirement names what a verdict is about, such as "0.45 of the bus alone".
