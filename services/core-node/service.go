@@ -123,7 +123,10 @@ func (s *Service) install(ctx context.Context, hasher *password.Hasher) error {
 
 // Run consumes and answers until ctx ends and what is in hand is finished, then closes the store.
 func (s *Service) Run(ctx context.Context) error {
-	partitions, err := s.bus.Partitions(ctx, topics.RuleEngine)
+	// Asked even if ctx has ended: the parts close by being run.
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	partitions, err := s.bus.Partitions(asking, topics.RuleEngine)
+	cancel()
 	if err != nil {
 		return errors.Join(fmt.Errorf("find the partitions: %w", err), s.close())
 	}
