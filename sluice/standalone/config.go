@@ -9,7 +9,6 @@ import (
 	corenode "github.com/sluice-iot/sluice/services/core-node"
 	httptransport "github.com/sluice-iot/sluice/services/http-transport"
 	mqtttransport "github.com/sluice-iot/sluice/services/mqtt-transport"
-	"github.com/sluice-iot/sluice/transport"
 )
 
 // Config is the settings of all parts together. A field tagged "-" takes the field of the same
@@ -25,13 +24,13 @@ type Config struct {
 	Partitions int    `name:"partitions" default:"2" help:"Partitions of each topic core nodes own; fixed once the data folder exists."`
 	Demo       bool   `kong:"-"` // demo accounts and devices
 
-	Broker    broker.Config    `embed:""`
-	Bus       busConfig        `embed:""`
-	Core      coreConfig       `embed:""`
-	Transport transport.Config `embed:""`
-	MQTT      mqttConfig       `embed:""`
-	HTTP      httpConfig       `embed:""`
-	CoAP      coapConfig       `embed:""`
+	Broker    broker.Config              `embed:""`
+	Bus       busConfig                  `embed:""`
+	Core      coreConfig                 `embed:""`
+	Transport mqtttransport.SharedConfig `embed:""`
+	MQTT      mqttConfig                 `embed:""`
+	HTTP      httpConfig                 `embed:""`
+	CoAP      coapConfig                 `embed:""`
 }
 
 type busConfig struct {

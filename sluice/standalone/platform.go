@@ -18,7 +18,6 @@ import (
 	corenode "github.com/sluice-iot/sluice/services/core-node"
 	httptransport "github.com/sluice-iot/sluice/services/http-transport"
 	mqtttransport "github.com/sluice-iot/sluice/services/mqtt-transport"
-	"github.com/sluice-iot/sluice/transport"
 )
 
 // Addresses are where the platform listens, each as host:port; "" where it does not.
@@ -33,7 +32,7 @@ type Platform struct {
 	parts []process.Runner
 
 	core      *corenode.Service
-	transport *transport.Transport
+	transport *mqtttransport.Shared
 	mqtt      *mqtttransport.Service
 	http      *httptransport.Service
 	coap      *coaptransport.Service
@@ -151,7 +150,7 @@ func (p *Platform) buildTransport(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.transport, err = transport.New(p.config.Transport, client, transport.Options{Log: env.Log, Metrics: env.Metrics})
+	p.transport, err = mqtttransport.NewShared(p.config.Transport, client, env)
 	if err != nil {
 		return fmt.Errorf("transport: %w", err)
 	}
