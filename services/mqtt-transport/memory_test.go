@@ -164,3 +164,49 @@ func talk(t testing.TB, c rawClient, i int) {
 		c.exchange(t, b, step.answer)
 	}
 }
+
+// TestHostileConnections: 5,000 clients that never become one. Some declare packets of 256 MB, some
+// send most of the largest CONNECT that is taken, some nothing. What they cost is bounded by what
+// may be sent before CONNACK, and an honest device does not notice.
+func TestHostileConnections(t *testing.T) {
+	const perConnection = 12 << 10
+	hostile := 5000
+	if files := int(raiseFileLimit(t, uint64(2*hostile+1000))); files < 2*hostile+1000 {
+		hostile = (files - 1000) / 2
+	}
+	r := start(t, nil)
+	r.Core.AddDevice("T")
+	honest := login(t, r.service.Addr(), v311, "T")
+	honest.acknowledged(telemetryTopic, `{"t":0}`)
+	before := resident(t)
+	clients := make([]rawClient, hostile)
+	for i := range clients {
+		clients[i] = dialRaw(t, r.service.Addr())
+		request := []byte("\x10\xff\xff\xff\x7f\x00\x04MQTT")
+		switch i % 3 {
+		case 1:
+			request = append([]byte("\x10\xff\x3f\x00\x04MQTT"), make([]byte, 8000)...)
+		case 2:
+			request = nil
+		}
+		if _, err := syscall.Write(int(clients[i]), request); err != nil {
+			t.Fatal(err)
+		}
+		if i%100 == 0 {
+			honest.acknowledged(telemetryTopic, `{"t":1}`)
+		}
+	}
+	honest.acknowledged(telemetryTopic, `{"t":2}`)
+	each := (resident(t) - before) / hostile
+	t.Logf("%d hostile connections: %d bytes each", hostile, each)
+	if each > perConnection {
+		t.Errorf("%d bytes per hostile connection, more than %d", each, perConnection)
+	}
+	for _, c := range clients {
+		if err := syscall.Close(int(c)); err != nil {
+			t.Error(err)
+		}
+	}
+	honest.alive()
+	r.Uplinks(t, 2+(hostile+99)/100)
+}

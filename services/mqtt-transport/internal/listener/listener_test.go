@@ -1,0 +1,244 @@
+package listener
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sluice-iot/sluice/proto/telemetry"
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/packet"
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/session"
+	"github.com/sluice-iot/sluice/transport"
+	"github.com/sluice-iot/sluice/transport/transporttest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// serving is how connections are read: by pollers where there are any, or by a goroutine each.
+type serving func(*Server, context.Context, net.Listener) error
+
+var ways = map[string]serving{"pollers": (*Server).Serve, "a goroutine each": (*Server).serveEach}
+
+// start starts a server of platform and returns its address. It is drained with the test.
+func start(t *testing.T, serve serving, platform session.Platform, change func(*session.Rules, *Options)) (*Server, string) {
+	t.Helper()
+	rules := session.Rules{
+		ConnectBytes: 8192, PacketBytes: 1 << 20, InFlight: 64, OutputBytes: 1 << 20, AttributeReads: 4,
+		ConnectTimeout: 10 * time.Second, Inactivity: time.Minute,
+	}
+	options := Options{Connections: 100, WriteTimeout: 10 * time.Second, DrainTimeout: time.Second}
+	if change != nil {
+		change(&rules, &options)
+	}
+	counts, err := session.NewMetrics(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := NewMetrics(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	s := New(options, session.NewHub(rules, platform, counts, log), metrics, log)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := serve(s, ctx, l); err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		s.Drain()
+	})
+	return s, l.Addr().String()
+}
+
+func connect(t *testing.T, addr, token string) *net.TCPConn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	body := append([]byte("\x00\x04MQTT\x04\x82\x00\x00\x00\x01c\x00"), byte(len(token)))
+	body = append(body, token...)
+	write(t, conn, append([]byte{0x10, byte(len(body))}, body...))
+	expect(t, conn, "\x20\x02\x00\x00")
+	return conn.(*net.TCPConn)
+}
+
+func write(t *testing.T, conn net.Conn, b []byte) {
+	t.Helper()
+	if _, err := conn.Write(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func expect(t *testing.T, conn net.Conn, want string) {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+		t.Fatalf("got % x (%v), want % x", got[:n], err, want)
+	}
+}
+
+func expectEnd(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := io.Copy(io.Discard, conn)
+	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+		t.Fatal("the connection was not ended")
+	}
+}
+
+// TestPieces: a packet comes byte by byte, many come at once, and one larger than a block comes.
+func TestPieces(t *testing.T) {
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			rig := transporttest.Start(t, nil)
+			rig.Core.AddDevice("T")
+			_, addr := start(t, way, rig.Transport, nil)
+			conn := connect(t, addr, "T")
+			message := func(id uint16, size int) []byte {
+				payload := append([]byte(`{"t":"`), make([]byte, size)...)
+				for i := range payload[6:] {
+					payload[6+i] = 'x'
+				}
+				return packet.AppendPublish(nil, packet.V311, 1, id, "v2/t", append(payload, `"}`...))
+			}
+			for _, b := range message(1, 20) {
+				write(t, conn, []byte{b})
+			}
+			expect(t, conn, "\x40\x02\x00\x01")
+			var many []byte
+			want := ""
+			for id := range uint16(500) {
+				many = append(many, message(id+2, int(id))...)
+				want += string(packet.AppendAck(nil, packet.V311, packet.PUBACK, id+2, 0))
+			}
+			var sending sync.WaitGroup
+			sending.Go(func() {
+				if _, err := conn.Write(many); err != nil {
+					t.Error(err)
+				}
+			})
+			expect(t, conn, want)
+			sending.Wait()
+			write(t, conn, append(message(1000, 200_000), message(1001, 5)...))
+			expect(t, conn, "\x40\x02\x03\xe8\x40\x02\x03\xe9")
+			rig.Uplinks(t, 503)
+		})
+	}
+}
+
+// TestClientThatDoesNotRead: what it is owed is bounded, by bytes and by time; others do not notice.
+func TestClientThatDoesNotRead(t *testing.T) {
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			rig := transporttest.Start(t, nil)
+			d := rig.Core.AddDevice("DEAF")
+			rig.Core.Change(func() {
+				d.Client = []telemetry.KeyValue{{Key: "k", Value: telemetry.OfString(string(make([]byte, 100_000)))}}
+			})
+			rig.Core.AddDevice("T")
+			_, addr := start(t, way, rig.Transport, func(_ *session.Rules, o *Options) { o.WriteTimeout = 200 * time.Millisecond })
+			deaf, other := connect(t, addr, "DEAF"), connect(t, addr, "T")
+			if err := deaf.SetReadBuffer(4096); err != nil {
+				t.Fatal(err)
+			}
+			request := packet.AppendPublish(nil, packet.V311, 0, 0, "v2/a/req/1", []byte(`{}`))
+			for err := error(nil); err == nil; { // until the server ends it
+				if err = deaf.SetWriteDeadline(time.Now().Add(20 * time.Second)); err == nil {
+					_, err = deaf.Write(request)
+				}
+				if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+					t.Fatal("the connection was not ended")
+				}
+			}
+			write(t, other, []byte("\xc0\x00"))
+			expect(t, other, "\xd0\x00")
+		})
+	}
+}
+
+// panicking is a platform with a bug that one device uncovers.
+type panicking struct{ *transport.Transport }
+
+func (p panicking) PublishTelemetry(d *transport.Device, from transport.Origin, data []byte, done func(error)) error {
+	if string(data) == "bug" {
+		panic("bug")
+	}
+	return p.Transport.PublishTelemetry(d, from, data, done)
+}
+
+// TestPanic: a bug ends the connection that met it and no other.
+func TestPanic(t *testing.T) {
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			rig := transporttest.Start(t, nil)
+			rig.Core.AddDevice("UNLUCKY")
+			rig.Core.AddDevice("T")
+			_, addr := start(t, way, panicking{rig.Transport}, nil)
+			unlucky, other := connect(t, addr, "UNLUCKY"), connect(t, addr, "T")
+			write(t, unlucky, packet.AppendPublish(nil, packet.V311, 1, 1, "v2/t", []byte(`bug`)))
+			expectEnd(t, unlucky)
+			write(t, other, packet.AppendPublish(nil, packet.V311, 1, 1, "v2/t", []byte(`{"t":1}`)))
+			expect(t, other, "\x40\x02\x00\x01")
+		})
+	}
+}
+
+// TestComeAndGo: connections end while their messages are in flight, in every way, many at once.
+func TestComeAndGo(t *testing.T) {
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			rig := transporttest.Start(t, nil)
+			for _, token := range []string{"A", "B", "C", "D"} {
+				rig.Core.AddDevice(token)
+			}
+			_, addr := start(t, way, rig.Transport, nil)
+			var clients sync.WaitGroup
+			for _, token := range []string{"A", "B", "C", "D"} {
+				clients.Go(func() {
+					for round := range 30 {
+						conn := connect(t, addr, token)
+						for id := range uint16(5) {
+							write(t, conn, packet.AppendPublish(nil, packet.V311, 1, id+1, "v2/t", []byte(`{"t":1}`)))
+						}
+						switch round % 3 {
+						case 0:
+							write(t, conn, []byte("\xe0\x00"))
+							expectEnd(t, conn)
+						case 1:
+							if err := conn.SetLinger(0); err != nil { // its end is a reset
+								t.Error(err)
+							}
+						}
+						conn.Close()
+					}
+				})
+			}
+			clients.Wait()
+		})
+	}
+}
