@@ -1,5 +1,3 @@
-//go:build linux
-
 package mqtttransport
 
 import (
@@ -67,7 +65,24 @@ func BenchmarkAcknowledged(b *testing.B) {
 	}
 }
 
-func benchmarkAcknowledged(b *testing.B, clients, inFlight int) {
+// TestManyInFlight: connections that have many messages in flight get every acknowledgement, in order.
+func TestManyInFlight(t *testing.T) {
+	const clients, each, inFlight = 50, 400, 16
+	conns := openMany(t, clients)
+	var group sync.WaitGroup
+	for _, conn := range conns {
+		group.Go(func() {
+			if err := pump(conn, sample(), each, inFlight); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// openMany starts a service on a batching bus and logs clients in.
+func openMany(b testing.TB, clients int) []net.Conn {
+	b.Helper()
 	core := transporttest.NewCore()
 	fast := &batching{Bus: transporttest.NewBus(core), wake: make(chan struct{}, 1)}
 	var running sync.WaitGroup
@@ -77,20 +92,28 @@ func benchmarkAcknowledged(b *testing.B, clients, inFlight int) {
 		b.Fatal(err)
 	}
 	s, stop := serve(b, tr, nil)
-	defer func() {
+	b.Cleanup(func() {
 		stop()
 		close(fast.wake)
 		running.Wait()
 		fast.Close()
-	}()
+	})
 	conns := make([]net.Conn, clients)
 	for i := range conns {
 		token := fmt.Sprintf("TOKEN%d", i)
 		core.AddDevice(token)
 		conns[i] = login(b, s.Addr(), v311, token).conn
 	}
+	return conns
+}
+
+func sample() []byte {
 	payload := []byte(`{"ts":1700000000000,"values":{"temperature":21.5,"humidity":40,"status":"ok","pressure":1013.25}}`)
-	message := packet.AppendPublish(nil, packet.V311, 1, 1, telemetryTopic, payload)
+	return packet.AppendPublish(nil, packet.V311, 1, 1, telemetryTopic, payload)
+}
+
+func benchmarkAcknowledged(b *testing.B, clients, inFlight int) {
+	conns, message := openMany(b, clients), sample()
 	b.ReportAllocs()
 	b.SetBytes(int64(len(message)))
 	b.ResetTimer()
@@ -144,4 +167,3 @@ func pump(conn net.Conn, message []byte, n, inFlight int) error {
 	}
 	return nil
 }
-
