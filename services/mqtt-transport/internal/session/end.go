@@ -108,10 +108,10 @@ func (s *Session) Close(reason sluicepb.CloseReason) {
 func (s *Session) Ended() {
 	s.mu.Lock()
 	s.closing = true // nothing is written any more
-	handle, cause, acked, out := s.handle, s.cause, s.acked, s.out
-	s.acked, s.out = 0, nil
+	handle, cause, out := s.handle, s.cause, s.out
+	s.out = nil
+	s.count()
 	s.mu.Unlock()
-	s.hub.metrics.fates[Acknowledged].Add(float64(acked))
 	s.hub.metrics.ended[cause].Inc()
 	if out != nil {
 		s.hub.recycle(out)

@@ -82,6 +82,8 @@ func (s *Session) finish(m *message, o outcome) {
 	}
 	if s.out != nil {
 		s.wrote(s.out)
+	} else {
+		s.count() // nothing was to be written, so no Take will
 	}
 	s.settled()
 }

@@ -76,11 +76,16 @@ func (s *Session) Wrote(o *Output) *Output {
 func (s *Session) takeOut() *Output {
 	o := s.out
 	s.out = nil
+	s.count()
+	return o
+}
+
+// count counts what was acknowledged, many at a time: the counter is one for all sessions. Only under the lock.
+func (s *Session) count() {
 	if s.acked > 0 {
 		s.hub.metrics.fates[Acknowledged].Add(float64(s.acked))
 		s.acked = 0
 	}
-	return o
 }
 
 // Writing reports whether somebody holds what Take returned.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/proto/fault"
 	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
@@ -202,6 +204,31 @@ func TestQoS2IsBounded(t *testing.T) {
 	}
 	if _, v := c.feed(t.Context(), packet.AppendPublish(nil, packet.V311, 2, 100, "v2/t", []byte(`{}`))); v != Close {
 		t.Errorf("verdict %d: messages that wait for PUBREL are without bound", v)
+	}
+}
+
+// TestFatesAddUp: every message taken on is counted with one fate, whether or not its connection lives to hear of it.
+func TestFatesAddUp(t *testing.T) {
+	for _, v := range []packet.Version{packet.V311, packet.V5} {
+		c := acceptedSession(t, v)
+		c.platform.holding = true
+		for i, m := range []struct{ topic, payload string }{
+			{"v2/t", `{}`}, {"wrong", `{}`}, {"v2/t", `{}`}, {"v2/a/req/1", `{}`}, {"v1/devices/me/claim", ``}, {"v2/t", `{}`}, {"v2/t", `bad`},
+		} {
+			c.feed(t.Context(), packet.AppendPublish(nil, v, byte(i%2), uint16(i+1), m.topic, []byte(m.payload)))
+		}
+		for _, done := range c.platform.held {
+			done(nil)
+		}
+		c.hub.Wait()
+		c.Ended()
+		sum := 0.0
+		for fate := range fates {
+			sum += testutil.ToFloat64(c.hub.metrics.fates[fate])
+		}
+		if received := testutil.ToFloat64(c.hub.metrics.received); received != 7 || sum != 7 {
+			t.Errorf("version %d: %v received, %v with a fate; want 7", v, received, sum)
+		}
 	}
 }
 
