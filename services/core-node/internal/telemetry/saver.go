@@ -215,13 +215,13 @@ func (s *Saver) changed(ctx context.Context, save *Save) ([]values.KeyValue, err
 	return changed, nil
 }
 
-// coalesceLatest spares the store the latest values that a later save of the batch replaces.
+// coalesceLatest spares the store the latest values that a later save of the batch replaces. What an
+// earlier attempt at the same batch spared stays so.
 func (s *Saver) coalesceLatest() {
 	if len(s.saves) < 2 {
 		return
 	}
 	clear(s.newest)
-	s.spared = s.spared[:0]
 	for i := range s.saves {
 		save := &s.saves[i]
 		if save.Scope != storage.Timeseries || save.SkipLatest {
@@ -285,5 +285,5 @@ func (s *Saver) reset() {
 	clear(s.saves)
 	clear(s.onward)
 	clear(s.touched)
-	s.saves, s.bytes = s.saves[:0], 0
+	s.saves, s.spared, s.bytes = s.saves[:0], s.spared[:0], 0
 }

@@ -112,6 +112,52 @@ func TestRefusalsAreIsolatedAndTheirLatestRestored(t *testing.T) {
 	}
 }
 
+// A batch of one save spares nothing; it must not take what the batch before it spared for its own.
+func TestARefusalAloneInItsBatch(t *testing.T) {
+	store, e := open(t), newEntity()
+	store.refuse = func(w storage.Write) error {
+		if w.Values[0].Long() < 0 {
+			return storage.ErrInvalid
+		}
+		return nil
+	}
+	s := telemetry.NewSaver(store, live.NewHub(), time.Now, 0)
+	for n := range int64(3) {
+		s.Add(point(e, n, "a", n))
+	}
+	flush(t, s)
+	s.Add(point(e, 4, "a", -1))
+	if refused := flush(t, s); len(refused) != 1 || refused[0].Index != 0 {
+		t.Errorf("refused: %v", refused)
+	}
+}
+
+// What a batch spares is restored also when the store was away at the first attempt.
+func TestARefusalAfterTheStoreWasAway(t *testing.T) {
+	store, e := open(t), newEntity()
+	fault := storage.ErrUnavailable
+	store.refuse = func(w storage.Write) error {
+		if w.Values[0].Long() < 0 {
+			return fault
+		}
+		return nil
+	}
+	s := telemetry.NewSaver(store, live.NewHub(), time.Now, 0)
+	s.Add(point(e, 1, "a", 1))
+	s.Add(point(e, 2, "a", -1))
+	if _, err := s.Flush(t.Context(), func(*telemetry.Save) {}); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("flush ended with %v", err)
+	}
+	fault = storage.ErrInvalid
+	if refused := flush(t, s); len(refused) != 1 || refused[0].Index != 1 {
+		t.Errorf("refused: %v", refused)
+	}
+	entries, err := store.Latest(t.Context(), e, nil)
+	if err != nil || len(entries) != 1 || entries[0].Long() != 1 {
+		t.Errorf("latest is %v, %v", entries, err)
+	}
+}
+
 func TestAStoreThatIsAwayLosesNothing(t *testing.T) {
 	store, e := open(t), newEntity()
 	away := true
