@@ -3,7 +3,6 @@ package system
 import (
 	"context"
 	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,17 +26,8 @@ func TestHostileConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	tenant := firstTenant(ctx, t, process)
-	honest := newFleet(ctx, t, process, tenant)
-	honest.firmware, honest.ids = honest.firmware[:30], honest.ids[:30]
-	stop := make(chan struct{})
-	var running sync.WaitGroup
-	for _, f := range honest.firmware {
-		running.Go(func() {
-			if err := f.Run(ctx, stop, 4); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	honest := newFleet(ctx, t, process, tenant, 30)
+	stop := honest.run(ctx, t)
 	honest.awaitAcknowledged(ctx, t, 10*len(honest.firmware))
 	before, err := process.ResidentKB()
 	if err != nil {
@@ -50,8 +40,7 @@ func TestHostileConnections(t *testing.T) {
 	for _, c := range opened {
 		c.Close()
 	}
-	close(stop)
-	running.Wait()
+	stop()
 
 	total := honest.check(ctx, t, tenant)
 	t.Logf("%d hostile connections: resident %d KB before, %d KB at the peak; honest: acknowledged %d, lost %d",

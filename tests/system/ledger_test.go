@@ -37,17 +37,9 @@ func TestLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	tenant := firstTenant(ctx, t, process)
-	fleet := newFleet(ctx, t, process, tenant)
+	fleet := newFleet(ctx, t, process, tenant, ledgerDevices)
 
-	stop := make(chan struct{})
-	var running sync.WaitGroup
-	for i, f := range fleet.firmware {
-		running.Go(func() {
-			if err := f.Run(ctx, stop, 1+i%4); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	stop := fleet.run(ctx, t)
 	for kill := range kills {
 		before := fleet.acknowledged()
 		fleet.awaitAcknowledged(ctx, t, before+len(fleet.firmware))
@@ -58,8 +50,7 @@ func TestLedger(t *testing.T) {
 		}
 	}
 	fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+len(fleet.firmware))
-	close(stop)
-	running.Wait()
+	stop()
 	total := fleet.check(ctx, t, tenant)
 	t.Logf("%d kills, %d devices: sent %d, acknowledged %d, stored %d, lost %d, duplicates %d, resent %d",
 		kills, len(fleet.firmware), total.Sent, total.Acknowledged, total.Stored, len(total.Lost), total.Duplicates, total.Resent)
@@ -71,10 +62,10 @@ type fleet struct {
 	ids      []string
 }
 
-func newFleet(ctx context.Context, t *testing.T, s *Standalone, tenant *Tenant) *fleet {
+func newFleet(ctx context.Context, t *testing.T, s *Standalone, tenant *Tenant, devices int) *fleet {
 	t.Helper()
 	f := &fleet{}
-	for i := range ledgerDevices {
+	for i := range devices {
 		name := fmt.Sprintf("meter-%03d", i)
 		token := fmt.Sprintf("TOKEN%03d%012d", i, rand.Int64N(1e12))
 		id, err := tenant.NewDevice(ctx, name, token)
@@ -95,6 +86,23 @@ func newFleet(ctx context.Context, t *testing.T, s *Standalone, tenant *Tenant) 
 		f.ids = append(f.ids, id)
 	}
 	return f
+}
+
+// run starts all devices. stop has them finish what they have begun, and waits for that.
+func (f *fleet) run(ctx context.Context, t *testing.T) (stop func()) {
+	asked := make(chan struct{})
+	var running sync.WaitGroup
+	for i, device := range f.firmware {
+		running.Go(func() {
+			if err := device.Run(ctx, asked, 1+i%4); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return func() {
+		close(asked)
+		running.Wait()
+	}
 }
 
 func (f *fleet) acknowledged() int {

@@ -5,6 +5,7 @@ package system
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -30,19 +31,37 @@ type Standalone struct {
 	output bytes.Buffer
 }
 
-// NewStandalone builds the binary and picks ports; Start starts it. extra are further flags.
+// binaryPath builds the binary, the first time it is asked for, into a folder that RemoveBinary removes.
+var binaryPath = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "sluice-system-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "sluice")
+	if out, err := exec.Command("go", "build", "-o", path, "github.com/sluice-iot/sluice/sluice").CombinedOutput(); err != nil {
+		return path, fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// RemoveBinary removes the binary that the scenarios of this process share; without one it builds one first.
+func RemoveBinary() error {
+	path, err := binaryPath()
+	return errors.Join(err, os.RemoveAll(filepath.Dir(path)))
+}
+
+// NewStandalone picks ports and a folder for the data; Start starts the process. extra are further flags.
 func NewStandalone(t *testing.T, extra ...string) *Standalone {
 	t.Helper()
-	dir := t.TempDir()
+	binary, err := binaryPath()
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := &Standalone{
 		MQTT: freePort(t, "tcp"), HTTP: freePort(t, "tcp"), CoAP: freePort(t, "udp"), Admin: freePort(t, "tcp"),
-		binary: filepath.Join(dir, "sluice"),
-		data:   filepath.Join(dir, "data"),
+		binary: binary,
+		data:   filepath.Join(t.TempDir(), "data"),
 		args:   extra,
-	}
-	build := exec.Command("go", "build", "-o", s.binary, "github.com/sluice-iot/sluice/sluice")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
 	}
 	t.Cleanup(func() {
 		s.Kill()
@@ -118,20 +137,30 @@ func (s *Standalone) waitReady(ctx context.Context, exited <-chan struct{}) erro
 }
 
 // Kill ends the process with SIGKILL and waits for its end.
-func (s *Standalone) Kill() { s.end(syscall.SIGKILL) }
+func (s *Standalone) Kill() {
+	if s.Signal(syscall.SIGKILL) {
+		s.Wait()
+	}
+}
 
-// Stop ends it with SIGTERM and waits for its end.
-func (s *Standalone) Stop() { s.end(syscall.SIGTERM) }
+// Signal sends the process a signal; false when none was started. One that is gone already is as good.
+func (s *Standalone) Signal(signal syscall.Signal) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return false
+	}
+	_ = s.cmd.Process.Signal(signal)
+	return true
+}
 
-func (s *Standalone) end(signal syscall.Signal) {
+// Wait waits for the end of the process and returns its exit code: -1 when a signal ended it.
+func (s *Standalone) Wait() int {
 	s.mu.Lock()
 	cmd, exited := s.cmd, s.exited
 	s.mu.Unlock()
-	if cmd == nil {
-		return
-	}
-	_ = cmd.Process.Signal(signal) // gone already is as good
 	<-exited
+	return cmd.ProcessState.ExitCode()
 }
 
 // PID returns the running process's id.

@@ -131,3 +131,12 @@ func (t *Tenant) Rows(ctx context.Context, device, key string) ([]ledger.Row, er
 	}
 	return rows, nil
 }
+
+// ID returns the tenant's id.
+func (t *Tenant) ID(ctx context.Context) (string, error) {
+	var user struct {
+		TenantID ref `json:"tenantId"`
+	}
+	err := t.call(ctx, http.MethodGet, "/api/auth/user", nil, &user)
+	return user.TenantID.ID, err
+}
