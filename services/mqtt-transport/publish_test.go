@@ -17,8 +17,11 @@ func TestUploads(t *testing.T) {
 	r.Core.AddDevice("T")
 	mixed := `{"t":21.5,"on":true,"n":5,"s":"x","j":{"a":[1]}}`
 	mixedValues := []telemetry.KeyValue{
-		{Key: "t", Value: telemetry.OfDouble(21.5)}, {Key: "on", Value: telemetry.OfBool(true)}, {Key: "n", Value: telemetry.OfLong(5)},
-		{Key: "s", Value: telemetry.OfString("x")}, {Key: "j", Value: telemetry.OfJSON(`{"a":[1]}`)},
+		{Key: "t", Value: telemetry.OfDouble(21.5)},
+		{Key: "on", Value: telemetry.OfBool(true)},
+		{Key: "n", Value: telemetry.OfLong(5)},
+		{Key: "s", Value: telemetry.OfString("x")},
+		{Key: "j", Value: telemetry.OfJSON(`{"a":[1]}`)},
 	}
 	one := func(v telemetry.Value) []telemetry.KeyValue { return []telemetry.KeyValue{{Key: "t", Value: v}} }
 	untimed := cmpopts.IgnoreFields(telemetry.Record{}, "Time")

@@ -105,7 +105,7 @@ func (p *poller) stop() { _ = p.file.SetReadDeadline(past) }
 func (p *poller) poll() bool {
 	p.disarmLeaving()
 	n, err := syscall.EpollWait(p.epoll, p.events[:], 0)
-	if err == syscall.EINTR { //nolint:errorlint // the system call's own number, never wrapped
+	if err == syscall.EINTR { // the system call's own number, never wrapped
 		return true
 	}
 	if n <= 0 {
@@ -150,7 +150,7 @@ func (p *poller) read(c *conn) (v session.Verdict) {
 		return c.received(n)
 	}
 	c.intake.unread(&p.server.blocks)
-	if err == syscall.EAGAIN || err == syscall.EINTR { //nolint:errorlint // as above
+	if err == syscall.EAGAIN || err == syscall.EINTR { // as above
 		return session.More
 	}
 	l.gone = true

@@ -110,7 +110,8 @@ const (
 func linger(socket interface {
 	io.Reader
 	SetReadDeadline(time.Time) error
-}) {
+},
+) {
 	if socket.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
 		_, _ = io.CopyN(io.Discard, socket, lingerBytes) // however it ends, the socket is closed next
 	}

@@ -32,7 +32,7 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 	err = raw.Read(func(listening uintptr) bool {
 		for ctx.Err() == nil {
 			fd, _, err := syscall.Accept4(int(listening), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
-			switch err { //nolint:errorlint // the system call's own number, never wrapped
+			switch err { // the system call's own number, never wrapped
 			case nil:
 				next++
 				s.take(fd, s.pollers[next%len(s.pollers)])
@@ -104,8 +104,8 @@ func (l *polledLink) tryWrite(b []byte) (n int, err error) {
 		switch {
 		case wrote > 0:
 			n += wrote
-		case err == syscall.EINTR: //nolint:errorlint // the system call's own number, never wrapped
-		case err == syscall.EAGAIN: //nolint:errorlint // as above
+		case err == syscall.EINTR: // the system call's own number, never wrapped
+		case err == syscall.EAGAIN: // as above
 			return n, nil
 		default:
 			return n, err
@@ -116,10 +116,9 @@ func (l *polledLink) tryWrite(b []byte) (n int, err error) {
 
 // write waits through the runtime's poller, with a descriptor made for the purpose.
 func (l *polledLink) write(b []byte) error {
-	if n, err := l.tryWrite(b); err != nil || n == len(b) {
+	n, err := l.tryWrite(b)
+	if err != nil || n == len(b) {
 		return err
-	} else {
-		b = b[n:]
 	}
 	fd, err := syscall.Dup(l.fd)
 	if err != nil {
@@ -136,7 +135,7 @@ func (l *polledLink) write(b []byte) error {
 	if l.aborted.Load() {
 		return net.ErrClosed
 	}
-	_, err = f.Write(b)
+	_, err = f.Write(b[n:])
 	return err
 }
 
