@@ -13,11 +13,13 @@ import (
 )
 
 // backlog bounds what owned topics hold that has not been handled. It counts what is written as it is
-// written, and takes the true figure over from the janitor, who deletes. Beyond the bound a write to an owned topic
-// is refused with POLICY_VIOLATION, which publishers do not retry. Dead letters and answers are never refused: without them
-// nothing would be handled, and the backlog never shrink.
+// written, and takes the true figure over from the janitor, who deletes. Beyond the bound, and when the disk has no room, a
+// write to an owned topic is refused with POLICY_VIOLATION, which publishers do not retry. What is no device's message may
+// go a little beyond the bound: devices that never stop must not keep people from writing. Dead letters and answers are never
+// refused: without them nothing would be handled, and the backlog never shrink.
 type backlog struct {
 	bound    int64
+	room     func() error // nil: the disk is not looked at
 	measured atomic.Int64 // bytes held when the janitor looked
 	since    atomic.Int64 // what written was then
 	written  atomic.Int64 // bytes written to owned topics, ever
@@ -26,13 +28,16 @@ type backlog struct {
 	refused  prometheus.Counter
 }
 
-func newBacklog(bound int64, r prometheus.Registerer) *backlog {
+// spare is the part of the bound by which what is no device's message may exceed it.
+const spare = 8
+
+func newBacklog(bound int64, room func() error, r prometheus.Registerer) *backlog {
 	if r == nil {
 		r = prometheus.NewRegistry()
 	}
-	b := &backlog{bound: bound}
+	b := &backlog{bound: bound, room: room}
 	b.refused = register(r, prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "broker_refused_batches_total", Help: "Batches the embedded broker refused because too much waits to be handled.",
+		Name: "broker_refused_batches_total", Help: "Batches the embedded broker refused because too much waits to be handled, or the disk has no room.",
 	}))
 	register(r, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "broker_backlog_bytes", Help: "Bytes of messages not yet handled that the embedded broker holds.",
@@ -69,19 +74,22 @@ func (b *backlog) refuse(request kmsg.Request) bool {
 	if !ok {
 		return false
 	}
-	owned := int64(0)
+	owned, limit := int64(0), b.bound+b.bound/spare
 	for i := range produce.Topics {
 		size := int64(0)
 		for j := range produce.Topics[i].Partitions {
 			size += int64(len(produce.Topics[i].Partitions[j].Records))
 		}
-		if topics.Owned(produce.Topics[i].Topic) {
-			owned += size
-		} else {
+		if !topics.Owned(produce.Topics[i].Topic) {
 			b.tails.Add(size)
+			continue
+		}
+		owned += size
+		if topics.Uplinks(produce.Topics[i].Topic) {
+			limit = b.bound
 		}
 	}
-	if owned > 0 && b.bytes()+owned > b.bound {
+	if owned > 0 && (b.bytes()+owned > limit || b.room != nil && b.room() != nil) {
 		b.refused.Inc()
 		return true
 	}

@@ -32,6 +32,9 @@ type Options struct {
 	Dir string
 	// Group is the consumer group under which owned partitions are committed: bus.Config.Group.
 	Group string
+	// Room says why the disk has no room for what owners have yet to handle; nil when it has. Every write asks it, so it
+	// must be quick. It may be nil itself.
+	Room func() error
 	// Log and Metrics may be nil.
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
@@ -68,7 +71,7 @@ func Start(config Config, options Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded broker: %w", err)
 	}
-	b := &Broker{cluster: cluster, addr: cluster.ListenAddrs()[0], backlog: newBacklog(config.BacklogBytes, options.Metrics)}
+	b := &Broker{cluster: cluster, addr: cluster.ListenAddrs()[0], backlog: newBacklog(config.BacklogBytes, options.Room, options.Metrics)}
 	b.backlog.guard(cluster)
 	j, err := newJanitor(b, config, options)
 	if err != nil {

@@ -69,3 +69,37 @@ func TestRefusedBatches(t *testing.T) {
 		})
 	}
 }
+
+// TestNoRoom refuses what owners have yet to handle while the disk has no room for it, and nothing else: without
+// answers and dead letters nobody would make room. The bound leaves some to what is no device's message.
+func TestNoRoom(t *testing.T) {
+	produce := func(topic string, size int) *kmsg.ProduceRequest {
+		request := kmsg.NewPtrProduceRequest()
+		request.Topics = []kmsg.ProduceRequestTopic{{Topic: topic, Partitions: []kmsg.ProduceRequestTopicPartition{{Records: make([]byte, size)}}}}
+		return request
+	}
+	var room error
+	b := newBacklog(800, func() error { return room }, nil)
+	full := errors.New("no room")
+	for _, c := range []struct {
+		topic string
+		size  int
+		room  error
+		want  bool
+	}{
+		{topics.RuleEngine, 100, full, true},
+		{topics.Core, 100, full, true},
+		{topics.DeadLetters, 100, full, false},
+		{topics.CoreResponses + "n", 100, full, false},
+		{topics.RuleEngine, 700, nil, false},
+		{topics.RuleEngine + ".Main", 200, nil, true},
+		{topics.Core, 200, nil, false},
+		{topics.Core, 1, nil, true},
+		{topics.DeadLetters, 10_000, nil, false},
+	} {
+		room = c.room
+		if got := b.refuse(produce(c.topic, c.size)); got != c.want {
+			t.Errorf("%d bytes for %s beside %d, room %v: refused %v", c.size, c.topic, b.bytes(), c.room, got)
+		}
+	}
+}

@@ -60,5 +60,10 @@ func Embedded(partitions int, deadLetterBytes int64) []Spec {
 
 // Owned reports whether name is a topic that core nodes own by partition.
 func Owned(name string) bool {
-	return name == Core || name == TransportRequests || name == RuleEngine || strings.HasPrefix(name, RuleEngine+".")
+	return name == Core || name == TransportRequests || Uplinks(name)
+}
+
+// Uplinks reports whether name is a topic of devices' messages: RuleEngine, or one of its queues.
+func Uplinks(name string) bool {
+	return name == RuleEngine || strings.HasPrefix(name, RuleEngine+".")
 }

@@ -89,6 +89,7 @@ func (p *Platform) openFolder(context.Context) error {
 func (p *Platform) startBroker(context.Context) (err error) {
 	p.broker, err = broker.Start(p.config.Broker, broker.Options{
 		Dir:     filepath.Join(p.config.Data, "bus"),
+		Room:    p.disk().room,
 		Group:   p.config.Bus.Group,
 		Log:     p.env.Log,
 		Metrics: p.env.Metrics,
@@ -97,7 +98,12 @@ func (p *Platform) startBroker(context.Context) (err error) {
 		return err
 	}
 	p.add(p.broker)
+	p.env.Health.Check("disk", p.disk().room)
 	return nil
+}
+
+func (p *Platform) disk() disk {
+	return disk{folder: p.config.Data, reserve: p.config.Core.StoreReserve}
 }
 
 func (p *Platform) createTopics(ctx context.Context) error {
@@ -135,6 +141,7 @@ func (p *Platform) buildCore(ctx context.Context) error {
 		return err
 	}
 	config := p.config.Core.Config
+	config.StoreReserve = p.disk().storeReserve()
 	config.DataDir, config.HTTPListen, config.Demo = filepath.Join(p.config.Data, "store"), "", p.config.Demo
 	if p.core, err = corenode.New(config, client, env); err != nil {
 		return fmt.Errorf("core-node: %w", err)

@@ -14,13 +14,14 @@ import (
 // the firmware, so that the ledger counts every copy.
 type coapLink struct {
 	address, token string
+	wait           time.Duration // for an answer
 	conn           net.Conn
 	messageID      uint16
 }
 
 // NewCoAPFirmware returns a device that posts to address.
 func NewCoAPFirmware(f Firmware, address string) *Firmware {
-	f.link = &coapLink{address: address, token: f.Token}
+	f.link = &coapLink{address: address, token: f.Token, wait: answerTime}
 	return &f
 }
 
@@ -78,7 +79,7 @@ func (l *coapLink) post(reading []byte) error {
 
 // await reads until the answer with token is there, acknowledging a separate one.
 func (l *coapLink) await(token byte) error {
-	if err := l.conn.SetReadDeadline(time.Now().Add(answerTime)); err != nil {
+	if err := l.conn.SetReadDeadline(time.Now().Add(l.wait)); err != nil {
 		return err
 	}
 	buffer := make([]byte, 1500)

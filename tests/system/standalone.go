@@ -31,6 +31,9 @@ type Standalone struct {
 	output bytes.Buffer
 }
 
+// Keep has the data kept in a folder below dir instead; before the first Start.
+func (s *Standalone) Keep(dir string) { s.data = filepath.Join(dir, "data") }
+
 // binaryPath builds the binary, the first time it is asked for, into a folder that RemoveBinary removes.
 var binaryPath = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "sluice-system-")

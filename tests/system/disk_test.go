@@ -1,0 +1,172 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	diskBytes   = 96 << 20
+	diskReserve = 32 << 20
+)
+
+// smallDisk mounts a file system of its own for the scenario. Who may not mount has a folder of the
+// ordinary one, on which nothing can be filled up.
+func smallDisk(t *testing.T) (dir string, mounted bool) {
+	t.Helper()
+	dir = t.TempDir()
+	if os.Geteuid() != 0 || syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", diskBytes)) != nil {
+		return dir, false
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir, true
+}
+
+// fill leaves no more than free bytes of the disk that dir is on; the file returned takes them.
+func fill(t *testing.T, dir string, free int64) (filler string) {
+	t.Helper()
+	filler = filepath.Join(dir, "filler")
+	file, err := os.OpenFile(filler, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	block := make([]byte, 64<<10)
+	for {
+		var usage syscall.Statfs_t
+		if err := syscall.Statfs(dir, &usage); err != nil {
+			t.Fatal(err)
+		}
+		left := int64(usage.Bavail)*usage.Bsize - free
+		if left <= 0 {
+			return filler
+		}
+		if _, err := file.Write(block[:min(left, int64(len(block)))]); errors.Is(err, syscall.ENOSPC) {
+			return filler
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// refusedAsUnavailable is what a device is told when the platform cannot take its reading.
+func refusedAsUnavailable(a Answers) error {
+	return a.All("closed|connect 3", "reason 131|connect 136", "503 retry", "answered 5.03")
+}
+
+// TestDiskRunsLow takes the disk below its reserve under load: readings are refused, never
+// acknowledged and lost, /ready says why, and all goes on when there is room again.
+func TestDiskRunsLow(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	dir, mounted := smallDisk(t)
+	reserve := int64(diskReserve)
+	if !mounted {
+		reserve = 1 << 50 // more than any disk has: low from the second start on
+	}
+	process := NewStandalone(t)
+	process.Keep(dir)
+	if mounted {
+		process.args = []string{fmt.Sprintf("--disk-reserve=%d", reserve)}
+	}
+	if err := process.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	tenant := firstTenant(ctx, t, process)
+	if _, err := tenant.NewDevice(ctx, "probe", "PROBE_TOKEN"); err != nil {
+		t.Fatal(err)
+	}
+	fleet := newFleet(ctx, t, process, tenant, 30)
+	stop := fleet.run(ctx, t)
+	fleet.awaitAcknowledged(ctx, t, 100)
+	if err := process.Probe(ctx, "PROBE_TOKEN").Accepted(); err != nil {
+		t.Error(err)
+	}
+	var filler string
+	if mounted {
+		filler = fill(t, dir, reserve-reserve/4)
+	} else {
+		process.Kill()
+		process.args = []string{fmt.Sprintf("--disk-reserve=%d", reserve)}
+		_ = process.Start(ctx) // it serves, and is not ready
+	}
+	ready, why, err := process.Ready(ctx)
+	if err != nil || ready || !strings.Contains(why, "disk") || !strings.Contains(why, "free") {
+		t.Errorf("ready: %v, %q, %v", ready, why, err)
+	}
+	eventually(ctx, t, 20*time.Second, func() error { return refusedAsUnavailable(process.Probe(ctx, "PROBE_TOKEN")) })
+	refusedAt := fleet.acknowledged()
+	time.Sleep(500 * time.Millisecond)
+	if now := fleet.acknowledged(); now != refusedAt {
+		t.Errorf("%d readings acknowledged while there was no room", now-refusedAt)
+	}
+	if mounted {
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		process.Kill()
+		process.args = nil
+		if err := process.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(ctx, t, 20*time.Second, func() error { return process.Probe(ctx, "PROBE_TOKEN").Accepted() })
+	fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+60)
+	stop()
+	total := fleet.check(ctx, t, tenant)
+	t.Logf("mounted %v: acknowledged %d, lost %d", mounted, total.Acknowledged, len(total.Lost))
+}
+
+// TestDiskIsFull has others eat the reserve too, down to the last byte, again and again. The process may end; what it
+// acknowledged is there when there is room and it is started again, and so is its place in every partition.
+func TestDiskIsFull(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	dir, mounted := smallDisk(t)
+	if !mounted {
+		t.Log("only who may mount a small file system can fill one up")
+		return
+	}
+	process := NewStandalone(t, "--disk-reserve=0")
+	process.Keep(dir)
+	if err := process.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	tenant := firstTenant(ctx, t, process)
+	fleet := newFleet(ctx, t, process, tenant, 30)
+	stop := fleet.run(ctx, t)
+	for range 2 {
+		fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+100)
+		filler := fill(t, dir, 0)
+		time.Sleep(1500 * time.Millisecond)
+		if err := os.Remove(filler); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(300 * time.Millisecond)
+		process.Kill()
+		if err := process.Start(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+60)
+	stop()
+	total := fleet.check(ctx, t, tenant)
+	metrics, err := process.Metrics(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("sent %d, acknowledged %d, stored %d, lost %d, duplicates %d; taken since the last start %v", total.Sent,
+		total.Acknowledged, total.Stored, len(total.Lost), total.Duplicates, metrics["core_node_messages_taken_total"])
+}
