@@ -140,3 +140,39 @@ func (t *Tenant) ID(ctx context.Context) (string, error) {
 	err := t.call(ctx, http.MethodGet, "/api/auth/user", nil, &user)
 	return user.TenantID.ID, err
 }
+
+// SaveAttributes writes server attributes of a device.
+func (t *Tenant) SaveAttributes(ctx context.Context, device string, attributes map[string]any) error {
+	return t.call(ctx, http.MethodPost, "/api/plugins/telemetry/DEVICE/"+device+"/attributes/SERVER_SCOPE", attributes, nil)
+}
+
+// Attributes reads all server attributes of a device.
+func (t *Tenant) Attributes(ctx context.Context, device string) (map[string]any, error) {
+	var answer []struct {
+		Key   string
+		Value any
+	}
+	if err := t.call(ctx, http.MethodGet, "/api/plugins/telemetry/DEVICE/"+device+"/values/attributes/SERVER_SCOPE", nil, &answer); err != nil {
+		return nil, err
+	}
+	attributes := make(map[string]any, len(answer))
+	for _, a := range answer {
+		attributes[a.Key] = a.Value
+	}
+	return attributes, nil
+}
+
+// ChangeToken gives a device another access token.
+func (t *Tenant) ChangeToken(ctx context.Context, device, token string) error {
+	var credentials map[string]any
+	if err := t.call(ctx, http.MethodGet, "/api/device/"+device+"/credentials", nil, &credentials); err != nil {
+		return err
+	}
+	credentials["credentialsId"] = token
+	return t.call(ctx, http.MethodPost, "/api/device/credentials", credentials, nil)
+}
+
+// DeleteDevice deletes a device and all it had.
+func (t *Tenant) DeleteDevice(ctx context.Context, device string) error {
+	return t.call(ctx, http.MethodDelete, "/api/device/"+device, nil, nil)
+}
