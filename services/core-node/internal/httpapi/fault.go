@@ -51,6 +51,9 @@ const retryAfter = "1"
 // fail writes err as its kind asks and returns the status.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) int {
 	if r.Context().Err() == context.Canceled {
+		// The client has gone, or net/http believes so because its request did not come in time. It may still
+		// be there: without an answer of ours it would read one of success.
+		a.writeError(w, http.StatusBadRequest, codeBadRequest, "Request was not read to its end")
 		return statusGone
 	}
 	status, code, message := describe(err)

@@ -29,7 +29,13 @@ type subscription struct {
 	loading bool
 	waiting []live.Update
 	newest  map[string]int64 // time of the newest point by key, if latest
+	// had is the newest points of the first answer by key, until news of the key comes: what was stored
+	// before the answer was read may be told of after it was sent.
+	had map[string][]storage.Point
 }
+
+// hadPoints is how many points of a key are remembered: more than one batch of the store holds.
+const hadPoints = 4096
 
 // sender is where a subscription's updates go: the session.
 type sender interface {
@@ -46,7 +52,7 @@ func (s *subscription) deliver(u live.Update) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.loading {
-		s.push(u, nil)
+		s.push(u)
 		return
 	}
 	if len(s.waiting) >= s.maxWait {
@@ -63,18 +69,30 @@ func (s *subscription) loaded(answer []history.Series) {
 	if s.latest {
 		s.newest = make(map[string]int64, len(answer))
 	}
-	had := map[string][]storage.Point{}
+	s.had = make(map[string][]storage.Point, len(answer))
 	for _, series := range answer {
-		had[series.Key] = series.Points
+		s.had[series.Key] = newestOf(series.Points)
 		for _, p := range series.Points {
 			s.note(series.Key, p)
 		}
 	}
 	s.out.send(newAnswer(s.id, answer))
 	for _, u := range s.waiting {
-		s.push(u, had)
+		s.push(u)
 	}
 	s.loading, s.waiting = false, nil
+}
+
+// newestOf returns a copy of the newest of points, which are in order of time, one way or the other.
+func newestOf(points []storage.Point) []storage.Point {
+	if n := len(points); n > hadPoints {
+		if points[0].Time < points[n-1].Time {
+			points = points[n-hadPoints:]
+		} else {
+			points = points[:hadPoints]
+		}
+	}
+	return slices.Clone(points)
 }
 
 // note remembers the newest time of a key. A point without value says that there is none.
@@ -92,18 +110,18 @@ func (s *subscription) note(key string, p storage.Point) {
 }
 
 // push sends what of one save is asked for, and is not in the first answer already.
-func (s *subscription) push(u live.Update, had map[string][]storage.Point) {
+func (s *subscription) push(u live.Update) {
 	series := make([]history.Series, 0, len(u.Values)+len(u.Deleted))
 	for _, kv := range u.Values {
 		if !s.wants(kv.Key) {
 			continue
 		}
 		p := storage.Point{Time: u.Time, Value: kv.Value}
-		if s.stale(kv.Key, p) || s.answered(had[kv.Key], p) {
+		if s.stale(kv.Key, p) || s.answered(s.had[kv.Key], p) {
 			continue
 		}
 		// From here on the client may have an older value than the answer's: all that follows is news.
-		delete(had, kv.Key)
+		delete(s.had, kv.Key)
 		s.note(kv.Key, p)
 		series = append(series, history.Series{Key: kv.Key, Points: []storage.Point{p}})
 	}
