@@ -39,7 +39,7 @@ func (o *outbox) put(i item) (merged, fits bool) {
 	if o.closed {
 		return false, true
 	}
-	if i.update != nil && !i.update.answer && len(o.items) >= o.settings.CoalesceAfter {
+	if i.update != nil && !i.update.answer && o.behind() {
 		if waiting := o.newest[i.update.subscription]; waiting != nil {
 			o.bytes -= waiting.bytes
 			waiting.merge(i.update)
@@ -61,6 +61,12 @@ func (o *outbox) put(i item) (merged, fits bool) {
 	default:
 	}
 	return false, true
+}
+
+// behind reports whether more waits than a client that keeps up ever leaves: one store of many devices'
+// readings is many frames at once.
+func (o *outbox) behind() bool {
+	return len(o.items) >= min(o.settings.CoalesceAfter, o.settings.Pending/2) || o.bytes >= o.settings.PendingBytes/2
 }
 
 // take removes the first frame.

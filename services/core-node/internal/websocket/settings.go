@@ -13,7 +13,7 @@ type Settings struct {
 	Keys              int           `name:"ws-keys" help:"Most keys followed by one subscription." default:"10000"`
 	Pending           int           `name:"ws-pending" help:"Most frames waiting for one client; beyond, the session is closed." default:"1000"`
 	PendingBytes      int           `name:"ws-pending-bytes" help:"Most bytes waiting for one client besides one answer; beyond, the session is closed." default:"4194304"`
-	CoalesceAfter     int           `name:"ws-coalesce-after" help:"Frames waiting from which on updates of a subscription are merged into its newest values." default:"16"`
+	CoalesceAfter     int           `name:"ws-coalesce-after" help:"Frames waiting from which on updates of a subscription are merged into its newest values: more than one burst of all it watches. Half of what may wait is reason enough." default:"500"`
 	UpdatesPerSecond  int           `name:"ws-updates-per-second" help:"Most updates a second of one session; 0 for no limit." default:"0"`
 	AuthTimeout       time.Duration `name:"ws-auth-timeout" help:"How long a session may stay without logging in." default:"10s"`
 	PingTimeout       time.Duration `name:"ws-ping-timeout" help:"How long a client may leave pings unanswered; they are sent three times as often." default:"30s"`
@@ -27,7 +27,7 @@ type Settings struct {
 func DefaultSettings() Settings {
 	return Settings{
 		MaxFrame: 32 << 10, MaxSessions: 10_000, Subscriptions: 1000, Keys: 10_000,
-		Pending: 1000, PendingBytes: 4 << 20, CoalesceAfter: 16,
+		Pending: 1000, PendingBytes: 4 << 20, CoalesceAfter: 500,
 		AuthTimeout: 10 * time.Second, PingTimeout: 30 * time.Second,
 		SlowAfter: 5 * time.Second, WriteTimeout: 15 * time.Second, CommandTimeout: 10 * time.Second, HistoryPointLimit: 100,
 	}
