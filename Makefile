@@ -10,7 +10,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 build: ## build the binary into bin/
-	go build -o bin/sluice ./sluice
+	CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/sluice ./sluice
 
 demo: build ## everything in one process, with demo accounts and simulated devices
 	./bin/sluice demo

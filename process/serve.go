@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-iot/sluice/process/admin"
 	"github.com/sluice-iot/sluice/process/logs"
+	"github.com/sluice-iot/sluice/process/memory"
 )
 
 // ErrDrainLimit: the process did not stop within its drain limit; the caller is to exit.
@@ -27,6 +28,7 @@ var (
 type Config struct {
 	Admin       admin.Config  `embed:""`
 	Logs        logs.Config   `embed:""`
+	Memory      memory.Config `embed:""`
 	DrainNotice time.Duration `name:"drain-notice" default:"0s" help:"How long /ready says no before connections are drained, for load balancers to notice."`
 	DrainLimit  time.Duration `name:"drain-limit" default:"30s" help:"Longest a stop may take; after it the process ends as it is."`
 }
@@ -59,7 +61,7 @@ func Serve(ctx context.Context, c Config, out io.Writer, build func(context.Cont
 		log.Info("started", "admin", listener.Addr())
 		return runner.Run(ctx)
 	})
-	return stopWithin(ctx, c, func() { state.Store(&errStopping) }, Sequence(listener, served))
+	return stopWithin(ctx, c, func() { state.Store(&errStopping) }, Sequence(memory.New(c.Memory), listener, served))
 }
 
 // stopWithin runs runner and, once ctx has ended, gives it notice and then the drain limit.
