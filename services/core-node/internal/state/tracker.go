@@ -135,9 +135,10 @@ func (t *Tracker) Active(d *Device, at int64) {
 	t.effects.Keep(d, changed, event, document)
 }
 
-// Opened notes a session of d. It returns the sessions of the same transport that it replaces.
+// Opened notes a session of d. It returns the sessions of the same transport that it replaces. The device
+// connected if it is the only one then: those replaced may have been dead for long, their transport with them.
 func (t *Tracker) Opened(d *Device, s Session, at int64) (replaced []Session) {
-	first := len(d.Sessions) == 0
+	known := slices.ContainsFunc(d.Sessions, func(o Session) bool { return o.ID == s.ID })
 	d.Sessions = slices.DeleteFunc(d.Sessions, func(o Session) bool {
 		if o.Transport == s.Transport && o.ID != s.ID {
 			replaced = append(replaced, o)
@@ -148,7 +149,7 @@ func (t *Tracker) Opened(d *Device, s Session, at int64) (replaced []Session) {
 		d.Sessions = slices.Delete(d.Sessions, 0, 1)
 	}
 	d.Sessions = append(d.Sessions, s)
-	if first && at > d.connect {
+	if !known && len(d.Sessions) == 1 && at > d.connect {
 		d.connect = at
 		t.effects.Keep(d, []values.KeyValue{moment(attrConnect, at)}, rule.ConnectEvent, d.document(false))
 	}

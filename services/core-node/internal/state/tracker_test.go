@@ -219,6 +219,23 @@ func TestTheNewestSessionOfATransportReplacesTheOthers(t *testing.T) {
 	}
 }
 
+// TestConnectingAgain: a transport that was killed told nobody of the end of its sessions.
+func TestConnectingAgain(t *testing.T) {
+	b := newBench(t)
+	d := b.state()
+	lost := Session{ID: ident.New(), Node: "mqtt-1", Transport: "MQTT"}
+	again := Session{ID: ident.New(), Node: "mqtt-2", Transport: "MQTT"}
+	at := b.now.UnixMilli()
+	b.tracker.Opened(d, lost, at)
+	b.tracker.Opened(d, again, at+1)
+	b.tracker.Opened(d, again, at+2) // told again
+	b.tracker.Opened(d, Session{ID: ident.New(), Transport: "COAP"}, at+3)
+	b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "CONNECT_EVENT")
+	if got := b.stored[attrConnect].Long(); got != at+1 {
+		t.Errorf("last connected at %d, want %d", got, at+1)
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	b := newBench(t)
 	for range 100 {
