@@ -99,7 +99,9 @@ func TestDiskRunsLow(t *testing.T) {
 	} else {
 		process.Kill()
 		process.args = []string{fmt.Sprintf("--disk-reserve=%d", reserve)}
-		_ = process.Start(ctx) // it serves, and is not ready
+		starting, enough := context.WithTimeout(ctx, time.Second)
+		_ = process.Start(starting) // it serves, and is not ready
+		enough()
 	}
 	ready, why, err := process.Ready(ctx)
 	if err != nil || ready || !strings.Contains(why, "disk") || !strings.Contains(why, "free") {
@@ -129,10 +131,14 @@ func TestDiskRunsLow(t *testing.T) {
 	t.Logf("mounted %v: acknowledged %d, lost %d", mounted, total.Acknowledged, len(total.Lost))
 }
 
+// defaultFulls is how often the disk is full; DISK_FULLS asks for more.
+const defaultFulls = 2
+
 // TestDiskIsFull has others eat the reserve too, down to the last byte, again and again. The process may end; what it
 // acknowledged is there when there is room and it is started again, and so is its place in every partition.
 func TestDiskIsFull(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	fulls := times(t, "DISK_FULLS", defaultFulls)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(fulls)*20*time.Second)
 	defer cancel()
 	dir, mounted := smallDisk(t)
 	if !mounted {
@@ -147,7 +153,7 @@ func TestDiskIsFull(t *testing.T) {
 	tenant := firstTenant(ctx, t, process)
 	fleet := newFleet(ctx, t, process, tenant, 30)
 	stop := fleet.run(ctx, t)
-	for range 2 {
+	for range fulls {
 		fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+100)
 		filler := fill(t, dir, 0)
 		time.Sleep(1500 * time.Millisecond)

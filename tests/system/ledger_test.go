@@ -22,14 +22,7 @@ const (
 // TestLedger kills the process under devices of all three protocols, again and again, and
 // holds what was acknowledged against what a query shows.
 func TestLedger(t *testing.T) {
-	kills := defaultKills
-	if text := os.Getenv("LEDGER_KILLS"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatalf("LEDGER_KILLS: %v", err)
-		}
-		kills = n
-	}
+	kills := times(t, "LEDGER_KILLS", defaultKills)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(kills)*20*time.Second)
 	defer cancel()
 	process := NewStandalone(t)
@@ -54,6 +47,20 @@ func TestLedger(t *testing.T) {
 	total := fleet.check(ctx, t, tenant)
 	t.Logf("%d kills, %d devices: sent %d, acknowledged %d, stored %d, lost %d, duplicates %d, resent %d",
 		kills, len(fleet.firmware), total.Sent, total.Acknowledged, total.Stored, len(total.Lost), total.Duplicates, total.Resent)
+}
+
+// times is how often a scenario repeats what it is about: what the environment asks for, else usual.
+func times(t *testing.T, name string, usual int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
 }
 
 // fleet is the devices of the scenario, a third on each protocol, every second one with its own times.

@@ -105,9 +105,12 @@ func (t *Tracker) Renew(e entity.Device) {
 	}
 }
 
-// Created takes a new device on.
+// Created takes a new device on. When it is told again, after a crash, the device may have been heard since.
 func (t *Tracker) Created(d *Device) {
 	t.keep(d)
+	if d.active {
+		return
+	}
 	t.effects.Keep(d, []values.KeyValue{flag(attrActive, false)}, "", "")
 }
 

@@ -219,6 +219,17 @@ func TestTheNewestSessionOfATransportReplacesTheOthers(t *testing.T) {
 	}
 }
 
+func TestCreationToldAgain(t *testing.T) {
+	b := newBench(t)
+	b.tracker.Created(b.state())
+	b.heard()
+	b.restart()
+	b.tracker.Created(b.state())
+	if !b.stored[attrActive].Bool() {
+		t.Error("a device that was heard is stored as inactive")
+	}
+}
+
 // TestConnectingAgain: a transport that was killed told nobody of the end of its sessions.
 func TestConnectingAgain(t *testing.T) {
 	b := newBench(t)
