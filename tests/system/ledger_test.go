@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -162,10 +163,13 @@ var firstPassword = regexp.MustCompile(`(\S+@\S+) / (\S+)`)
 // firstTenant logs in with the credentials the first start printed and makes a tenant.
 func firstTenant(ctx context.Context, t *testing.T, s *Standalone) *Tenant {
 	t.Helper()
-	match := firstPassword.FindStringSubmatch(s.Output())
-	if match == nil {
-		t.Fatalf("the first start printed no credentials:\n%s", s.Output())
-	}
+	var match []string
+	eventually(ctx, t, 5*time.Second, func() error { // what is printed comes through a pipe
+		if match = firstPassword.FindStringSubmatch(s.Output()); match == nil {
+			return errors.New("the first start printed no credentials")
+		}
+		return nil
+	})
 	administrator, err := Login(ctx, "http://"+s.HTTP, match[1], match[2])
 	if err != nil {
 		t.Fatal(err)
