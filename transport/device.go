@@ -82,8 +82,10 @@ func (t *Transport) device(info *sluicepb.DeviceInfo, c Credentials) (d *Device,
 		id   *ident.ID
 		from []byte
 	}{
-		{&d.Tenant.ID, info.GetTenantId()}, {&d.ID.ID, info.GetDeviceId()},
-		{&d.Customer.ID, info.GetCustomerId()}, {&d.Profile, info.GetDeviceProfileId()},
+		{&d.Tenant.ID, info.GetTenantId()},
+		{&d.ID.ID, info.GetDeviceId()},
+		{&d.Customer.ID, info.GetCustomerId()},
+		{&d.Profile, info.GetDeviceProfileId()},
 	} {
 		if *field.id, err = ident.FromBytes(field.from); err != nil {
 			return nil, false, err

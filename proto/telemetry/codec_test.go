@@ -28,8 +28,14 @@ func sample() Uplink {
 		ReceivedAt: 1634712287000123, Transport: "MQTT", Topic: "v1/devices/me/telemetry",
 		Telemetry: []Record{
 			{Time: 1634712287000, OwnTime: true, Values: []KeyValue{
-				{"temperature", OfDouble(21.5)}, {"on", OfBool(true)}, {"off", OfBool(false)}, {"n", OfLong(-5)},
-				{"zero", OfLong(0)}, {"s", OfString("x")}, {"empty", OfString("")}, {"j", OfJSON(`{"a":[1]}`)},
+				{"temperature", OfDouble(21.5)},
+				{"on", OfBool(true)},
+				{"off", OfBool(false)},
+				{"n", OfLong(-5)},
+				{"zero", OfLong(0)},
+				{"s", OfString("x")},
+				{"empty", OfString("")},
+				{"j", OfJSON(`{"a":[1]}`)},
 			}},
 			{Time: -1, Values: []KeyValue{{"nan", OfDouble(math.NaN())}, {"", OfDouble(0)}}},
 			{},

@@ -202,7 +202,9 @@ func (s *Service) serve(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
 	defer cancel()
 	err := server.Shutdown(limited)
-	<-ended
+	if end := <-ended; !errors.Is(end, http.ErrServerClosed) {
+		err = errors.Join(err, end)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("drain REST: %w", err), server.Close())
 	}

@@ -169,9 +169,14 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		method, path string
 		status       int
 	}{
-		{http.MethodGet, "T/nothing", 404}, {http.MethodPost, "T/nothing", 404}, {http.MethodPost, "telemetry", 404},
-		{http.MethodPost, "T/telemetry/more", 404}, {http.MethodGet, "", 404},
-		{http.MethodGet, "T/telemetry", 405}, {http.MethodPut, "T/telemetry", 405}, {http.MethodDelete, "T/attributes", 405},
+		{http.MethodGet, "T/nothing", 404},
+		{http.MethodPost, "T/nothing", 404},
+		{http.MethodPost, "telemetry", 404},
+		{http.MethodPost, "T/telemetry/more", 404},
+		{http.MethodGet, "", 404},
+		{http.MethodGet, "T/telemetry", 405},
+		{http.MethodPut, "T/telemetry", 405},
+		{http.MethodDelete, "T/attributes", 405},
 	} {
 		a := d.do(t, c.method, c.path, "", nil)
 		code := map[int]int{404: 32, 405: 2}[c.status]

@@ -122,8 +122,10 @@ func (r *DeviceRegistry) UpdateCredentials(ctx context.Context, c Credentials) (
 }
 
 func credentialsEvent(before, after *storedDevice) *sluicepb.EntityEvent {
-	return &sluicepb.EntityEvent{CredentialsChanged: true,
-		CredentialsIds: []string{before.Credentials.CredentialsID, after.Credentials.CredentialsID}}
+	return &sluicepb.EntityEvent{
+		CredentialsChanged: true,
+		CredentialsIds:     []string{before.Credentials.CredentialsID, after.Credentials.CredentialsID},
+	}
 }
 
 const alphanumerics = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"

@@ -27,8 +27,10 @@ func (c *Customer) row() row {
 }
 func (c *Customer) setVersion(v int64) { c.Version = v }
 func (c *Customer) document() storage.Document {
-	return storage.Document{Tenant: c.Tenant, ID: c.ID.Entity(), Version: c.Version,
-		Claims: []string{idClaim(c.ID.Entity()), customerClaim(c.Tenant, c.Title)}}
+	return storage.Document{
+		Tenant: c.Tenant, ID: c.ID.Entity(), Version: c.Version,
+		Claims: []string{idClaim(c.ID.Entity()), customerClaim(c.Tenant, c.Title)},
+	}
 }
 
 func customerClaim(tenant ident.TenantID, title string) string {

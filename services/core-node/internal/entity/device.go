@@ -26,8 +26,10 @@ func (s *storedDevice) row() row {
 func (s *storedDevice) setVersion(int64) {}
 
 func (s *storedDevice) document() storage.Document {
-	return storage.Document{Tenant: s.Device.Tenant, ID: s.Device.ID.Entity(),
-		Claims: []string{deviceClaim(s.Device.Tenant, s.Device.Name), credentialsClaim(s.Credentials.CredentialsID)}}
+	return storage.Document{
+		Tenant: s.Device.Tenant, ID: s.Device.ID.Entity(),
+		Claims: []string{deviceClaim(s.Device.Tenant, s.Device.Name), credentialsClaim(s.Credentials.CredentialsID)},
+	}
 }
 
 func deviceClaim(tenant ident.TenantID, name string) string {

@@ -20,8 +20,10 @@ import (
 func TestDeviceComesBack(t *testing.T) {
 	p := start(t)
 	c := p.newCustomer(t, "c")
-	want := p.newDevice(t, entity.Device{Name: "d", Label: "l", Customer: c, Type: "pump",
-		AdditionalInfo: json.RawMessage(`{"gateway":true}`), Data: json.RawMessage(`{"x":1}`), Firmware: ident.New()})
+	want := p.newDevice(t, entity.Device{
+		Name: "d", Label: "l", Customer: c, Type: "pump",
+		AdditionalInfo: json.RawMessage(`{"gateway":true}`), Data: json.RawMessage(`{"x":1}`), Firmware: ident.New(),
+	})
 	if want.Version != 1 || want.CreatedTime != now().UnixMilli() || want.Type != "pump" {
 		t.Errorf("created %+v", want)
 	}

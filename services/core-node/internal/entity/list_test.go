@@ -177,8 +177,10 @@ func TestTooLongListsArePagedFromTheStore(t *testing.T) {
 		want  string
 		total int
 	}{
-		{entity.PageRequest{Size: 2}, "pump-2 Pump-1", 5}, {entity.PageRequest{Size: 2, Page: 2}, "zero", 5},
-		{entity.PageRequest{Size: 9, Search: "roof"}, "Pump-1 valve zero", 3}, {entity.PageRequest{Size: 9, Page: 9}, "", 5},
+		{entity.PageRequest{Size: 2}, "pump-2 Pump-1", 5},
+		{entity.PageRequest{Size: 2, Page: 2}, "zero", 5},
+		{entity.PageRequest{Size: 9, Search: "roof"}, "Pump-1 valve zero", 3},
+		{entity.PageRequest{Size: 9, Page: 9}, "", 5},
 	} {
 		got, err := small.Devices.List(t.Context(), p.tenant, entity.DeviceFilter{}, c.page)
 		if err != nil || names(got) != c.want || got.Total != c.total {

@@ -57,7 +57,9 @@ func (r *RuleChainRegistry) Update(ctx context.Context, c RuleChain) (RuleChain,
 }
 
 func (r *RuleChainRegistry) createRoot(ctx context.Context, tenant ident.TenantID) error {
-	_, err := r.chains.create(ctx, RuleChain{ID: ident.New(), Tenant: tenant, Name: rootChainName, Root: true,
-		Metadata: rootChain, CreatedTime: r.all.nowMillis()})
+	_, err := r.chains.create(ctx, RuleChain{
+		ID: ident.New(), Tenant: tenant, Name: rootChainName, Root: true,
+		Metadata: rootChain, CreatedTime: r.all.nowMillis(),
+	})
 	return err
 }

@@ -140,8 +140,10 @@ func TestTheStoreRefusesTheGuiltyAlone(t *testing.T) {
 
 	// Replayed once the cause is gone, the one message is stored and the others left alone.
 	w.store.failing(nil)
-	w.publish(bus.Message{Topic: topics.RuleEngine, Key: letters[0].GetKey(), Value: letters[0].GetValue(),
-		Headers: []bus.Header{{Key: topics.RecordIndexHeader, Value: []byte("1")}}})
+	w.publish(bus.Message{
+		Topic: topics.RuleEngine, Key: letters[0].GetKey(), Value: letters[0].GetValue(),
+		Headers: []bus.Header{{Key: topics.RecordIndexHeader, Value: []byte("1")}},
+	})
 	w.done(2)
 	if len(w.points(d, "bad")) != 1 {
 		t.Error("the replayed message is not stored")

@@ -84,7 +84,11 @@ func deviceDocument(d entity.Device) ([]byte, error) {
 		AdditionalInfo  json.RawMessage `json:"additionalInfo,omitempty"`
 		Version         int64           `json:"version"`
 	}{
-		reference{"DEVICE", d.ID.ID}, d.CreatedTime, reference{"TENANT", d.Tenant.ID}, reference{"CUSTOMER", d.Customer.ID},
-		reference{"DEVICE_PROFILE", d.Profile}, d.Name, d.Type, d.Label, d.AdditionalInfo, d.Version,
+		reference{"DEVICE", d.ID.ID},
+		d.CreatedTime,
+		reference{"TENANT", d.Tenant.ID},
+		reference{"CUSTOMER", d.Customer.ID},
+		reference{"DEVICE_PROFILE", d.Profile},
+		d.Name, d.Type, d.Label, d.AdditionalInfo, d.Version,
 	})
 }

@@ -46,9 +46,11 @@ func TestMalformedHash(t *testing.T) {
 		changed[i] = text
 		return strings.Join(changed, "$")
 	}
-	for _, hash := range []string{"", "x", good + "$", with(1, "argon2i"), with(2, "v=16"), with(3, "m=64,t=1"), with(3, "m=64,t=0,p=1"),
+	for _, hash := range []string{
+		"", "x", good + "$", with(1, "argon2i"), with(2, "v=16"), with(3, "m=64,t=1"), with(3, "m=64,t=0,p=1"),
 		with(3, "m=4000000000,t=1,p=1"), with(3, "m=64,t=100,p=1"), with(3, "m=64,t=1,p=0"), with(3, "m=-1,t=1,p=1"),
-		with(4, "!"), with(5, "!"), with(5, "AAAA")} {
+		with(4, "!"), with(5, "!"), with(5, "AAAA"),
+	} {
 		if ok, err := h.Verify(t.Context(), "x", hash); !errors.Is(err, password.ErrHash) || ok {
 			t.Errorf("%q: %v, %v", hash, ok, err)
 		}

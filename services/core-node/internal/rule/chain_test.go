@@ -22,7 +22,8 @@ func (pass) Process(_ context.Context, in *Message, turn *Turn) error {
 
 func testKinds() []Kind {
 	return []Kind{
-		{Class: "pass", Relations: []Relation{Success}, Default: json.RawMessage(`{}`),
+		{
+			Class: "pass", Relations: []Relation{Success}, Default: json.RawMessage(`{}`),
 			New: func(config json.RawMessage, _ Services) (Node, error) {
 				var c struct {
 					Field *int `json:"field"`
@@ -34,7 +35,8 @@ func testKinds() []Kind {
 					return nil, fmt.Errorf("field: %d is negative", *c.Field)
 				}
 				return pass{}, nil
-			}},
+			},
+		},
 		{Class: "later"},
 	}
 }

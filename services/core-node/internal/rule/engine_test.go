@@ -83,8 +83,10 @@ func newStage(t *testing.T) *stage {
 }
 
 func (s *stage) node(class string, blocking bool, f function) {
-	s.kinds = append(s.kinds, Kind{Class: class, Blocking: blocking, Relations: []Relation{Success}, Default: json.RawMessage(`{}`),
-		New: func(json.RawMessage, Services) (Node, error) { return f, nil }})
+	s.kinds = append(s.kinds, Kind{
+		Class: class, Blocking: blocking, Relations: []Relation{Success}, Default: json.RawMessage(`{}`),
+		New: func(json.RawMessage, Services) (Node, error) { return f, nil },
+	})
 }
 
 // chain links nodes of the classes in the order given, by Success.

@@ -74,8 +74,10 @@ func TestDemo(t *testing.T) {
 	login(t, r, "sysadmin@thingsboard.org", "sysadmin")
 	tenant := login(t, r, "tenant@thingsboard.org", "tenant").Tenant
 	customers := map[string]ident.CustomerID{"": {}}
-	for email, title := range map[string]string{"customer@thingsboard.org": "Customer A", "customerA@thingsboard.org": "Customer A",
-		"customerB@thingsboard.org": "Customer B", "customerC@thingsboard.org": "Customer C"} {
+	for email, title := range map[string]string{
+		"customer@thingsboard.org": "Customer A", "customerA@thingsboard.org": "Customer A",
+		"customerB@thingsboard.org": "Customer B", "customerC@thingsboard.org": "Customer C",
+	} {
 		u := login(t, r, email, "customer")
 		c, err := r.Customers.Get(t.Context(), tenant, u.Customer)
 		if err != nil || c.Title != title {

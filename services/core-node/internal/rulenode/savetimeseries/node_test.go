@@ -35,21 +35,39 @@ func TestWhatIsSaved(t *testing.T) {
 		in           rule.Message
 		want         []storage.Write
 	}{
-		{"typed values at the metadata's time", plain,
-			rule.Message{Time: 5, Metadata: rule.Metadata{HasTs: true, Ts: 7}, Body: rule.BodyOf(one)}, []storage.Write{{Time: 7, Values: one}}},
+		{
+			"typed values at the metadata's time", plain,
+			rule.Message{Time: 5, Metadata: rule.Metadata{HasTs: true, Ts: 7}, Body: rule.BodyOf(one)},
+			[]storage.Write{{Time: 7, Values: one}},
+		},
 		{"the message's time without one", plain, rule.Message{Time: 5, Body: rule.BodyOf(one)}, []storage.Write{{Time: 5, Values: one}}},
 		{"the server's time", `{"useServerTs":true}`, rule.Message{Time: 5, Body: rule.BodyOf(one)}, []storage.Write{{Time: 9000, Values: one}}},
 		{"default TTL", `{"defaultTTL":60}`, rule.Message{Body: rule.BodyOf(one)}, []storage.Write{{TTL: time.Minute, Values: one}}},
-		{"TTL of the metadata", `{"defaultTTL":60}`, rule.Message{Metadata: rule.Metadata{}.With("TTL", "5"), Body: rule.BodyOf(one)},
-			[]storage.Write{{TTL: 5 * time.Second, Values: one}}},
-		{"A31: numeric text", plain, rule.Message{Time: 5, Body: rule.TextBody(`{"x":"12.5"}`)},
-			[]storage.Write{{Time: 5, Values: []telemetry.KeyValue{kv("x", telemetry.OfDouble(12.5))}}}},
-		{"text with times", plain, rule.Message{Time: 5, Body: rule.TextBody(`[{"ts":1,"values":{"a":1}},{"a":1}]`)},
-			[]storage.Write{{Time: 1, Values: one}, {Time: 5, Values: one}}},
-		{"skipping", `{"processingSettings":{"type":"ADVANCED","timeseries":{"type":"SKIP"},"latest":{"type":"ON_EVERY_MESSAGE"},"webSockets":{"type":"SKIP"}}}`,
-			rule.Message{Body: rule.BodyOf(one)}, []storage.Write{{SkipHistory: true, Values: one}}},
-		{"for watchers only", `{"processingSettings":{"type":"WEBSOCKETS_ONLY"}}`,
-			rule.Message{Body: rule.BodyOf(one)}, []storage.Write{{SkipHistory: true, SkipLatest: true, Values: one}}},
+		{
+			"TTL of the metadata", `{"defaultTTL":60}`,
+			rule.Message{Metadata: rule.Metadata{}.With("TTL", "5"), Body: rule.BodyOf(one)},
+			[]storage.Write{{TTL: 5 * time.Second, Values: one}},
+		},
+		{
+			"A31: numeric text", plain,
+			rule.Message{Time: 5, Body: rule.TextBody(`{"x":"12.5"}`)},
+			[]storage.Write{{Time: 5, Values: []telemetry.KeyValue{kv("x", telemetry.OfDouble(12.5))}}},
+		},
+		{
+			"text with times", plain,
+			rule.Message{Time: 5, Body: rule.TextBody(`[{"ts":1,"values":{"a":1}},{"a":1}]`)},
+			[]storage.Write{{Time: 1, Values: one}, {Time: 5, Values: one}},
+		},
+		{
+			"skipping", `{"processingSettings":{"type":"ADVANCED","timeseries":{"type":"SKIP"},"latest":{"type":"ON_EVERY_MESSAGE"},"webSockets":{"type":"SKIP"}}}`,
+			rule.Message{Body: rule.BodyOf(one)},
+			[]storage.Write{{SkipHistory: true, Values: one}},
+		},
+		{
+			"for watchers only", `{"processingSettings":{"type":"WEBSOCKETS_ONLY"}}`,
+			rule.Message{Body: rule.BodyOf(one)},
+			[]storage.Write{{SkipHistory: true, SkipLatest: true, Values: one}},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.in.Type = rule.PostTelemetry

@@ -34,8 +34,10 @@ func TestFullDiskEndsTheService(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch := []storage.Write{{Entity: ident.EntityID{Type: ident.Device, ID: ident.New()}, Time: 1, Stamp: 1,
-		Values: []telemetry.KeyValue{{Key: "k", Value: telemetry.OfLong(1)}}}}
+	batch := []storage.Write{{
+		Entity: ident.EntityID{Type: ident.Device, ID: ident.New()}, Time: 1, Stamp: 1,
+		Values: []telemetry.KeyValue{{Key: "k", Value: telemetry.OfLong(1)}},
+	}}
 	if err := s.Write(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}

@@ -30,8 +30,10 @@ func (s *Store) Range(ctx context.Context, e ident.EntityID, key string, within 
 		if within.Start >= within.End {
 			return
 		}
-		c := scan{ctx: ctx, store: s, entity: e, name: key, within: within, backwards: newestFirst,
-			now: s.options.Now().UnixMilli(), yield: func(p storage.Point) bool { return yield(p, nil) }}
+		c := scan{
+			ctx: ctx, store: s, entity: e, name: key, within: within, backwards: newestFirst,
+			now: s.options.Now().UnixMilli(), yield: func(p storage.Point) bool { return yield(p, nil) },
+		}
 		if err := c.run(); err != nil {
 			yield(storage.Point{}, fmt.Errorf("read %q of %v: %w", key, e, err))
 		}

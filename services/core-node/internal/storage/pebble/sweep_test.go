@@ -42,8 +42,10 @@ func rows(t *testing.T, s *Store, table byte) (n int) {
 
 func put(t *testing.T, s *Store, e ident.EntityID, at int64, ttl time.Duration) {
 	t.Helper()
-	err := s.Write(t.Context(), []storage.Write{{Entity: e, Time: at, Stamp: at, TTL: ttl,
-		Values: []telemetry.KeyValue{{Key: "k", Value: telemetry.OfLong(at)}}}})
+	err := s.Write(t.Context(), []storage.Write{{
+		Entity: e, Time: at, Stamp: at, TTL: ttl,
+		Values: []telemetry.KeyValue{{Key: "k", Value: telemetry.OfLong(at)}},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,8 +23,10 @@ func messages(n, devices int) []storage.Write {
 	batch := make([]storage.Write, n)
 	for i := range batch {
 		batch[i] = storage.Write{Entity: ids[i%devices], Values: []telemetry.KeyValue{
-			{Key: "temperature", Value: telemetry.OfDouble(21.5)}, {Key: "humidity", Value: telemetry.OfLong(int64(i))},
-			{Key: "active", Value: telemetry.OfBool(true)}}}
+			{Key: "temperature", Value: telemetry.OfDouble(21.5)},
+			{Key: "humidity", Value: telemetry.OfLong(int64(i))},
+			{Key: "active", Value: telemetry.OfBool(true)},
+		}}
 	}
 	return batch
 }

@@ -69,10 +69,14 @@ func Telemetry(t *testing.T, b Backend) {
 func kinds(t *testing.T, s storage.Store, _ *Clock) {
 	e := device()
 	values := []telemetry.KeyValue{
-		{Key: "bool", Value: telemetry.OfBool(true)}, {Key: "double", Value: telemetry.OfDouble(-0.1)},
-		{Key: "empty", Value: telemetry.OfString("")}, {Key: "infinite", Value: telemetry.OfDouble(math.Inf(-1))},
-		{Key: "json", Value: telemetry.OfJSON(`{"a":[1,2]}`)}, {Key: "long", Value: telemetry.OfLong(math.MinInt64)},
-		{Key: "no", Value: telemetry.OfBool(false)}, {Key: "text", Value: telemetry.OfString("wörter\x00")},
+		{Key: "bool", Value: telemetry.OfBool(true)},
+		{Key: "double", Value: telemetry.OfDouble(-0.1)},
+		{Key: "empty", Value: telemetry.OfString("")},
+		{Key: "infinite", Value: telemetry.OfDouble(math.Inf(-1))},
+		{Key: "json", Value: telemetry.OfJSON(`{"a":[1,2]}`)},
+		{Key: "long", Value: telemetry.OfLong(math.MinInt64)},
+		{Key: "no", Value: telemetry.OfBool(false)},
+		{Key: "text", Value: telemetry.OfString("wörter\x00")},
 	}
 	write(t, s, storage.Write{Entity: e, Time: 5, Stamp: 1, Values: values},
 		storage.Write{Entity: e, Scope: storage.Server, Time: 7, Stamp: 1, Values: values})
@@ -112,9 +116,15 @@ func ranges(t *testing.T, s storage.Store, _ *Clock) {
 		within   storage.Span
 		from, to int
 	}{
-		{storage.Span{Start: 0, End: 50}, 0, 5}, {storage.Span{Start: 10, End: 30}, 1, 3}, {storage.Span{Start: 11, End: 31}, 2, 4},
-		{storage.Span{Start: 10, End: 11}, 1, 2}, {storage.Span{Start: 11, End: 12}, 2, 2}, {storage.Span{Start: 20, End: 20}, 2, 2},
-		{storage.Span{Start: 30, End: 10}, 2, 2}, {storage.Span{Start: -5, End: 1}, 0, 1}, {always, 0, 5},
+		{storage.Span{Start: 0, End: 50}, 0, 5},
+		{storage.Span{Start: 10, End: 30}, 1, 3},
+		{storage.Span{Start: 11, End: 31}, 2, 4},
+		{storage.Span{Start: 10, End: 11}, 1, 2},
+		{storage.Span{Start: 11, End: 12}, 2, 2},
+		{storage.Span{Start: 20, End: 20}, 2, 2},
+		{storage.Span{Start: 30, End: 10}, 2, 2},
+		{storage.Span{Start: -5, End: 1}, 0, 1},
+		{always, 0, 5},
 	} {
 		same(t, points(t, s, e, "k", c.within, false), want[c.from:c.to])
 		same(t, points(t, s, e, "k", c.within, true), reversed(want[c.from:c.to]))
@@ -220,8 +230,10 @@ func deletes(t *testing.T, s storage.Store, _ *Clock) {
 func deleteEntity(t *testing.T, s storage.Store, _ *Clock) {
 	e, other := device(), device()
 	batch := func(e ident.EntityID) []storage.Write {
-		return []storage.Write{{Entity: e, Time: 1, Stamp: 1, Values: []telemetry.KeyValue{long("k", 1)}},
-			{Entity: e, Scope: storage.Server, Time: 1, Stamp: 1, Values: []telemetry.KeyValue{long("k", 1)}}}
+		return []storage.Write{
+			{Entity: e, Time: 1, Stamp: 1, Values: []telemetry.KeyValue{long("k", 1)}},
+			{Entity: e, Scope: storage.Server, Time: 1, Stamp: 1, Values: []telemetry.KeyValue{long("k", 1)}},
+		}
 	}
 	count := func(e ident.EntityID) int {
 		return len(points(t, s, e, "k", always, false)) + len(latest(t, s, e, nil)) + len(attributes(t, s, e, storage.Server, nil))
@@ -316,8 +328,10 @@ func sideBySide(t *testing.T, s storage.Store, _ *Clock) {
 		go func() {
 			var err error
 			for i := range int64(batches) {
-				err = errors.Join(err, s.Write(t.Context(), []storage.Write{{Entity: e, Time: i, Stamp: w + 1, TTL: time.Hour,
-					Values: []telemetry.KeyValue{long("shared", w), long(strconv.FormatInt(w, 10), i)}}}))
+				err = errors.Join(err, s.Write(t.Context(), []storage.Write{{
+					Entity: e, Time: i, Stamp: w + 1, TTL: time.Hour,
+					Values: []telemetry.KeyValue{long("shared", w), long(strconv.FormatInt(w, 10), i)},
+				}}))
 			}
 			failed <- err
 		}()
