@@ -64,7 +64,9 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 		return nil, err
 	}
 	b := &bench{options: o, dir: dir, binary: filepath.Join(dir, "sluice"), machine: describe(ctx)}
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.binary, "github.com/sluice-iot/sluice/sluice")
+	// As `make build` links what is shipped.
+	build := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", b.binary, "github.com/sluice-iot/sluice/sluice")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		b.close()
 		return nil, fmt.Errorf("build sluice: %w\n%s", err, out)
