@@ -27,7 +27,7 @@ func (b *bench) rows() []row {
 }
 
 func (b *bench) mqttRow(id string, clients, inFlight int, floors, aims map[string]float64) row {
-	o := load.Options{Clients: clients, InFlight: inFlight, Duration: b.options.Time, Payload: load.Reading()}
+	o := load.Options{Clients: clients, InFlight: inFlight, Duration: b.options.Time, Payload: load.TimedReading()}
 	a := assignment{Clients: clients, InFlight: inFlight, Duration: b.options.Time}
 	return row{
 		id: id, title: fmt.Sprintf("MQTT QoS 1 acknowledged by the bus, %d connections × %d in flight", clients, inFlight), unit: "messages/s",

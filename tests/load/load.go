@@ -60,6 +60,18 @@ func Reading() []byte {
 	return []byte(`{"temperature":21.5,"humidity":60,"pressure":1013.25}`)
 }
 
+// timedPrefix begins a payload whose time an MQTT client counts up, from message to message.
+const timedPrefix = `{"ts":`
+
+// firstTime is the time of a client's first timed reading, ms; its digits are as many as those of any later one.
+const firstTime = 1_700_000_000_000
+
+// TimedReading is Reading with a time of its own. A device that gives none may send a thousand
+// readings a second, since each gets a millisecond of its own.
+func TimedReading() []byte {
+	return fmt.Appendf(nil, `%s%d,"values":%s}`, timedPrefix, firstTime, Reading())
+}
+
 var errRemote = errors.New("load is for loopback addresses only")
 
 func (o *Options) check() error {

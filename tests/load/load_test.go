@@ -3,6 +3,7 @@ package load
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -263,3 +264,23 @@ func BenchmarkMQTTClient(b *testing.B) {
 type discard struct{ net.Conn }
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func TestTimedReadingsCountUp(t *testing.T) {
+	c := newMQTTClient(&Options{Address: "127.0.0.1:1", InFlight: 2, Token: Token, Topic: "v1/devices/me/telemetry", Payload: TimedReading()}, 0)
+	ours, theirs := net.Pipe()
+	c.conn = ours
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.fill(&budget{})
+		failed <- errors.Join(err, ours.Close())
+	}()
+	sent, err := io.ReadAll(theirs)
+	if err := errors.Join(err, <-failed); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`{"ts":1700000000000,"values":{"temperature"`, `{"ts":1700000000001,"values":{"temperature"`} {
+		if !strings.Contains(string(sent), want) {
+			t.Errorf("sent %q, without %s", sent, want)
+		}
+	}
+}

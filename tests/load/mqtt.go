@@ -1,12 +1,14 @@
 package load
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"time"
 )
 
@@ -61,6 +63,8 @@ type mqttClient struct {
 	connect  []byte
 	publish  []byte // one PUBLISH; its packet id, at idAt, changes
 	idAt     int
+	timeAt   int   // where the payload's time stands; 0: nowhere
+	time     int64 // of the next reading, ms
 	inFlight int
 
 	conn net.Conn
@@ -87,6 +91,9 @@ func (c *mqttClient) setPayload(topic string, payload []byte) {
 	body := append(mqttText(nil, topic), 0, 0)
 	c.publish = mqttPacket(mqttPublishQoS1, append(body, payload...))
 	c.idAt = len(c.publish) - len(payload) - 2
+	if bytes.HasPrefix(payload, []byte(timedPrefix)) {
+		c.timeAt, c.time = c.idAt+2+len(timedPrefix), firstTime
+	}
 }
 
 func mqttText(dst []byte, s string) []byte {
@@ -162,6 +169,10 @@ func (c *mqttClient) fill(b *budget) (more bool, err error) {
 		start := len(c.out)
 		c.out = append(c.out, c.publish...)
 		binary.BigEndian.PutUint16(c.out[start+c.idAt:], uint16(place+1))
+		if c.timeAt > 0 {
+			strconv.AppendInt(c.out[:start+c.timeAt], c.time, 10) // in place: the digits are as many
+			c.time++
+		}
 		c.pending++
 	}
 	_, err = c.conn.Write(c.out)
