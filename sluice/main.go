@@ -6,14 +6,23 @@ import (
 	"os"
 
 	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/sluice/fleet"
 )
 
 const description = "Device telemetry over MQTT, HTTP and CoAP, through rule chains, into a store that people query."
 
 // commands is everything the binary does. The tag set fills in defaults that differ.
 type commands struct {
-	Standalone  serve       `kong:"cmd,set='host=',set='data=./data',help='Run the whole platform in one process.'"`
-	Demo        demo        `kong:"cmd,set='host=127.0.0.1',set='data=',help='Run everything with demo accounts and simulated devices, and show what arrives.'"`
+	Standalone serve `kong:"cmd,set='host=',set='data=./data',help='Run the whole platform in one process.'"`
+	Demo       demo  `kong:"cmd,set='host=127.0.0.1',set='data=',help='Run everything with demo accounts and simulated devices, and show what arrives.'"`
+
+	Install       fleet.Install       `kong:"cmd,help='Make what a fleet needs: topics, tables, the first administrator. May be run again.'"`
+	CoreNode      fleet.CoreNode      `kong:"cmd,set='data=./data',help='Run a core node of a fleet: rule chains, storage, REST and WebSocket.'"`
+	MQTTTransport fleet.MQTTTransport `kong:"cmd,name='mqtt-transport',help='Run an MQTT transport of a fleet.'"`
+	HTTPTransport fleet.HTTPTransport `kong:"cmd,name='http-transport',help='Run an HTTP transport of a fleet.'"`
+	CoAPTransport fleet.CoAPTransport `kong:"cmd,name='coap-transport',help='Run a CoAP transport of a fleet.'"`
+
+	Health      health      `cmd:"" help:"Ask a running node whether it is ready."`
 	DeadLetters deadLetters `cmd:"" help:"Look after messages that failed through their own fault, on a running node."`
 	Version     version     `cmd:"" help:"Say which version this is."`
 }

@@ -14,6 +14,7 @@ import (
 
 // Config is what operators set. Every bound of the service is here.
 type Config struct {
+	Store      string `name:"store" help:"Where data is kept: pebble, a folder of this node alone." default:"pebble" enum:"pebble"`
 	DataDir    string `name:"data" help:"Folder that holds everything stored." default:"./data"`
 	HTTPListen string `name:"http-listen" help:"Address of REST and WebSocket; empty for no listener of its own." default:""`
 	Demo       bool   `name:"core-demo" help:"Install demo accounts and devices at first start." default:"false"`
@@ -58,7 +59,7 @@ func (c Config) validate() error {
 			return fmt.Errorf("--%s: %d is not a positive number", name, value)
 		}
 	}
-	if c.DataDir == "" {
+	if c.Store == storePebble && c.DataDir == "" {
 		return errors.New("--data: a folder is needed")
 	}
 	return nil

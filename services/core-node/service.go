@@ -21,12 +21,11 @@ import (
 	"github.com/sluice-iot/sluice/services/core-node/internal/auth"
 	"github.com/sluice-iot/sluice/services/core-node/internal/calls"
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
-	"github.com/sluice-iot/sluice/services/core-node/internal/entity/install"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ingest"
 	"github.com/sluice-iot/sluice/services/core-node/internal/password"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
-	"github.com/sluice-iot/sluice/services/core-node/internal/storage/pebble"
+	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 	"github.com/sluice-iot/sluice/services/core-node/internal/websocket"
 )
 
@@ -35,7 +34,7 @@ type Service struct {
 	config   Config
 	env      process.Env
 	bus      bus.Bus
-	store    *pebble.Store
+	store    storage.Store
 	entities *entity.Registry
 	accounts *auth.Accounts
 	chains   *rule.Chains
@@ -53,8 +52,9 @@ type Service struct {
 // startTimeout bounds what New asks of the store and the bus.
 const startTimeout = 30 * time.Second
 
-// New opens the store in c.DataDir, binds the listener if one is configured, and installs what a first start
-// needs. The topics must be there (bus/topics.Create). Nothing is consumed before Run, which also closes what New opened.
+// New opens the store, binds the listener if one is configured and, in a store that is this node's alone, installs what
+// a first start needs; a shared store must have been installed (Install). The topics must be there (bus/topics.Create).
+// Nothing is consumed before Run, which also closes what New opened.
 func New(c Config, b bus.Bus, env process.Env) (*Service, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -69,15 +69,17 @@ func New(c Config, b bus.Bus, env process.Env) (*Service, error) {
 }
 
 func (s *Service) open(ctx context.Context) (err error) {
-	if s.store, err = s.openStore(); err != nil {
+	if s.store, err = s.openStore(ctx); err != nil {
 		return fmt.Errorf("open the store: %w", err)
 	}
 	s.entities = entity.New(s.store, entity.Options{
 		Events: entity.Announcer{Bus: s.bus}, Lifecycle: ingest.Lifecycle{Bus: s.bus}, Values: s.store,
 	})
 	hasher := password.NewHasher(2, s.config.PasswordQueue)
-	if err := s.install(ctx, hasher); err != nil {
-		return err
+	if s.config.Store == storePebble { // nobody else can have installed into it
+		if s.firstUser, s.firstPassword, err = installData(ctx, s.entities, hasher, s.config.Demo); err != nil {
+			return err
+		}
 	}
 	key, err := auth.LoadKey(ctx, s.store)
 	if err != nil {
@@ -91,32 +93,6 @@ func (s *Service) open(ctx context.Context) (err error) {
 		if s.listener, err = net.Listen("tcp", s.config.HTTPListen); err != nil {
 			return fmt.Errorf("listen for REST: %w", err)
 		}
-	}
-	return nil
-}
-
-func (s *Service) openStore() (*pebble.Store, error) {
-	return pebble.Open(pebble.Options{
-		Dir: s.config.DataDir, Log: s.env.Log, Metrics: s.env.Metrics,
-		CacheBytes: s.config.StoreCacheBytes, MemTableBytes: s.config.StoreMemoryBytes,
-		DiskReserve: s.config.StoreReserve, SweepEvery: s.config.StoreSweep,
-		Fatal: func(err error) { s.broken <- err },
-	})
-}
-
-func (s *Service) install(ctx context.Context, hasher *password.Hasher) error {
-	if s.config.Demo {
-		if err := install.Demo(ctx, s.entities); err != nil {
-			return fmt.Errorf("install demo data: %w", err)
-		}
-		return nil
-	}
-	made, err := install.System(ctx, s.entities, hasher)
-	if err != nil {
-		return fmt.Errorf("install the system's data: %w", err)
-	}
-	if made != "" {
-		s.firstUser, s.firstPassword = install.AdminEmail, made
 	}
 	return nil
 }

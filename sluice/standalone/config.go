@@ -39,6 +39,7 @@ type busConfig struct {
 }
 
 type coreConfig struct {
+	Store           struct{} `kong:"-"`
 	DataDir         struct{} `kong:"-"`
 	HTTPListen      struct{} `kong:"-"`
 	Demo            struct{} `kong:"-"`

@@ -1,0 +1,29 @@
+package corenode
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
+	"github.com/sluice-iot/sluice/services/core-node/internal/storage/pebble"
+)
+
+// The backends that Config.Store names.
+const (
+	storePebble = "pebble" // a folder, this node's alone
+)
+
+// openStore opens the backend that the settings name.
+func (s *Service) openStore(_ context.Context) (storage.Store, error) {
+	switch s.config.Store {
+	case storePebble:
+		return pebble.Open(pebble.Options{
+			Dir: s.config.DataDir, Log: s.env.Log, Metrics: s.env.Metrics,
+			CacheBytes: s.config.StoreCacheBytes, MemTableBytes: s.config.StoreMemoryBytes,
+			DiskReserve: s.config.StoreReserve, SweepEvery: s.config.StoreSweep,
+			Fatal: func(err error) { s.broken <- err },
+		})
+	default:
+		return nil, fmt.Errorf("--store: there is no backend called %q", s.config.Store)
+	}
+}

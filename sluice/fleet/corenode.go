@@ -1,0 +1,36 @@
+package fleet
+
+import (
+	"context"
+
+	"github.com/sluice-iot/sluice/bus"
+	"github.com/sluice-iot/sluice/bus/topics"
+	"github.com/sluice-iot/sluice/process"
+	corenode "github.com/sluice-iot/sluice/services/core-node"
+)
+
+// CoreNode is `sluice core-node`.
+type CoreNode struct {
+	Member
+	HTTPListen string     `name:"http-listen" default:":8080" help:"TCP address for REST and WebSocket; port 0 picks one."`
+	Core       coreConfig `embed:""`
+}
+
+// coreConfig leaves out what the role sets itself.
+type coreConfig struct {
+	HTTPListen      struct{} `kong:"-"`
+	corenode.Config `embed:""`
+}
+
+// Run serves until ctx ends.
+func (c *CoreNode) Run(ctx context.Context, inv process.Invocation) error {
+	return c.serve(ctx, inv, topics.CoreResponses, func(_ context.Context, client *bus.Client, env process.Env) ([]process.Runner, string, error) {
+		config := c.Core.Config
+		config.HTTPListen = c.HTTPListen
+		node, err := corenode.New(config, client, env)
+		if err != nil {
+			return nil, "", err
+		}
+		return []process.Runner{node}, "HTTP http://" + node.Addr(), nil
+	})
+}
