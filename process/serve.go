@@ -47,7 +47,7 @@ func Serve(ctx context.Context, c Config, out io.Writer, build func(context.Cont
 	var state atomic.Pointer[error]
 	state.Store(&errStarting)
 	health.Check("process", func() error { return *state.Load() })
-	listener, err := admin.New(c.Admin, log, registry, health.Ready)
+	listener, err := admin.New(c.Admin, log, registry, health)
 	if err != nil {
 		return err
 	}

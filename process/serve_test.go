@@ -130,6 +130,7 @@ func TestDrainLimit(t *testing.T) {
 func TestHealth(t *testing.T) {
 	var none *Health
 	none.Check("nobody looks", func() error { return nil })
+	none.CheckShared("nobody looks", func() error { return nil })
 
 	var h Health
 	if reasons := h.Ready(); reasons != nil {
@@ -138,7 +139,11 @@ func TestHealth(t *testing.T) {
 	errFull := errors.New("disk is full")
 	h.Check("store", func() error { return errFull })
 	h.Check("bus", func() error { return nil })
+	h.CheckShared("brokers", func() error { return errFull })
 	if reasons := h.Ready(); len(reasons) != 1 || !errors.Is(reasons["store"], errFull) {
 		t.Errorf("got %v", reasons)
+	}
+	if troubles := h.Degraded(); len(troubles) != 1 || !errors.Is(troubles["brokers"], errFull) {
+		t.Errorf("got %v", troubles)
 	}
 }

@@ -38,20 +38,27 @@ type Config struct {
 	Socket string `kong:"-"`
 }
 
+// Health is what /ready tells. *process.Health is one.
+type Health interface {
+	// Ready returns the reasons why the process is not ready, by part; none when it is.
+	Ready() map[string]error
+	// Degraded returns what is in trouble and does not make the process not ready, by part.
+	Degraded() map[string]error
+}
+
 // Listener answers operators. Make it with New.
 type Listener struct {
 	config    Config
 	log       *slog.Logger
-	ready     func() map[string]error
+	health    Health
 	gatherer  prometheus.Gatherer
 	operators *http.ServeMux
 	listeners []net.Listener
 }
 
-// New binds the addresses of c, so that Addr is known; nobody is answered before Run. ready
-// gives the reasons why the process is not ready, by part.
-func New(c Config, log *slog.Logger, gatherer prometheus.Gatherer, ready func() map[string]error) (*Listener, error) {
-	l := &Listener{config: c, log: log, ready: ready, gatherer: gatherer, operators: http.NewServeMux()}
+// New binds the addresses of c, so that Addr is known; nobody is answered before Run.
+func New(c Config, log *slog.Logger, gatherer prometheus.Gatherer, health Health) (*Listener, error) {
+	l := &Listener{config: c, log: log, health: health, gatherer: gatherer, operators: http.NewServeMux()}
 	if err := l.bind(); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
@@ -197,18 +204,14 @@ func (l *Listener) guard(next http.Handler) http.Handler {
 	})
 }
 
-// serveReady answers 200, or 503 with the reasons by part.
+// serveReady answers 200, with what is in trouble all the same, or 503 with the reasons by part.
 func (l *Listener) serveReady(w http.ResponseWriter, _ *http.Request) {
 	answer := struct {
-		Ready   bool              `json:"ready"`
-		Reasons map[string]string `json:"reasons,omitempty"`
-	}{Ready: true}
-	for part, reason := range l.ready() {
-		if answer.Reasons == nil {
-			answer.Ready, answer.Reasons = false, map[string]string{}
-		}
-		answer.Reasons[part] = reason.Error()
-	}
+		Ready    bool              `json:"ready"`
+		Reasons  map[string]string `json:"reasons,omitempty"`
+		Degraded map[string]string `json:"degraded,omitempty"`
+	}{Reasons: texts(l.health.Ready()), Degraded: texts(l.health.Degraded())}
+	answer.Ready = len(answer.Reasons) == 0
 	w.Header().Set("Content-Type", "application/json")
 	if !answer.Ready {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -216,6 +219,14 @@ func (l *Listener) serveReady(w http.ResponseWriter, _ *http.Request) {
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
 		l.log.Debug("answer /ready", "err", err)
 	}
+}
+
+func texts(errs map[string]error) map[string]string {
+	told := make(map[string]string, len(errs))
+	for part, err := range errs {
+		told[part] = err.Error()
+	}
+	return told
 }
 
 func isLoopback(addr net.Addr) bool {

@@ -18,12 +18,18 @@ import (
 	"go.uber.org/goleak"
 )
 
+// health is one that stays as it is.
+type health struct{ ready, degraded map[string]error }
+
+func (h health) Ready() map[string]error    { return h.ready }
+func (h health) Degraded() map[string]error { return h.degraded }
+
 // start runs a listener of c that is ready and has one operators' handler, /letters.
 func start(t *testing.T, c Config) *Listener {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "test_answer"}, func() float64 { return 42 }))
-	l, err := New(c, slog.New(slog.DiscardHandler), registry, func() map[string]error { return nil })
+	l, err := New(c, slog.New(slog.DiscardHandler), registry, health{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,15 +128,24 @@ func TestUnixSocketNeedsNoToken(t *testing.T) {
 }
 
 func TestReadyGivesReasons(t *testing.T) {
-	l, err := New(Config{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry(),
-		func() map[string]error { return map[string]error{"store": errors.New("store: disk is full")} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, answer := requestTo("/ready")
-	l.handler(true).ServeHTTP(answer, request)
-	if answer.Code != http.StatusServiceUnavailable || !strings.Contains(answer.Body.String(), `"store":"store: disk is full"`) {
-		t.Errorf("%d %s", answer.Code, answer.Body)
+	full, away := map[string]error{"store": errors.New("disk is full")}, map[string]error{"bus": errors.New("away")}
+	for _, c := range []struct {
+		health health
+		code   int
+		want   string
+	}{
+		{health{ready: full, degraded: away}, http.StatusServiceUnavailable, `{"ready":false,"reasons":{"store":"disk is full"},"degraded":{"bus":"away"}}`},
+		{health{degraded: away}, http.StatusOK, `{"ready":true,"degraded":{"bus":"away"}}`},
+	} {
+		l, err := New(Config{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), c.health)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request, answer := requestTo("/ready")
+		l.handler(true).ServeHTTP(answer, request)
+		if answer.Code != c.code || strings.TrimSpace(answer.Body.String()) != c.want {
+			t.Errorf("%+v answers %d %s", c.health, answer.Code, answer.Body)
+		}
 	}
 }
 

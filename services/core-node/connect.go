@@ -43,8 +43,12 @@ func (s *Service) connect() {
 
 // operate gives operators their handles.
 func (s *Service) operate() {
-	s.env.Health.Check("store", s.store.Ready)
-	s.env.Health.Check("ingest", s.ingest.Ready)
+	check := s.env.Health.Check
+	if s.config.Store != storePebble { // what is in trouble here is in trouble at every node
+		check = s.env.Health.CheckShared
+	}
+	check("store", s.store.Ready)
+	check("ingest", s.ingest.Ready)
 	if s.env.Admin != nil {
 		letters := &deadletter.Log{Bus: s.bus, Most: s.config.DeadLetterScan, Now: time.Now}
 		letters.Register(s.env.Admin)
