@@ -1,0 +1,173 @@
+package part
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+//go:embed kafka.pom.xml
+var kafkaPOM []byte
+
+//go:embed cassandra.pom.xml
+var cassandraPOM []byte
+
+// Cache is the folder that holds what was installed: SLUICE_PARTS, else sluice/parts in the user's cache folder.
+func Cache() (string, error) {
+	if dir := os.Getenv("SLUICE_PARTS"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache folder: %w", err)
+	}
+	return filepath.Join(dir, "sluice", "parts"), nil
+}
+
+// lock keeps two installations apart, those of other processes too.
+func lock() (unlock func(), err error) {
+	dir, err := Cache()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("lock the cache folder: %w", err)
+	}
+	return func() { _ = file.Close() }, nil // which unlocks
+}
+
+// jars returns the class path of what pom names, fetched by Maven when the cache lacks it. Its folder is named after
+// the version, so a new version never changes the files under a running program.
+func jars(ctx context.Context, name, version string, pom []byte) (string, error) {
+	unlock, err := lock()
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	cache, err := Cache()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, name+"-"+version)
+	classPath := filepath.Join(dir, "lib", "*")
+	if had, err := os.ReadFile(filepath.Join(dir, "pom.xml")); err == nil && bytes.Equal(had, pom) {
+		return classPath, nil
+	}
+	if err := packages(ctx, []needed{{"mvn", "maven"}, {"java", "default-jre-headless"}}); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	fetched := filepath.Join(dir, "new.xml") // becomes pom.xml when all is there
+	if err := os.WriteFile(fetched, pom, 0o644); err != nil {
+		return "", err
+	}
+	err = run(ctx, "mvn", "-q", "-B", "-f", fetched, "dependency:copy-dependencies",
+		"-DincludeScope=runtime", "-DoutputDirectory="+filepath.Join(dir, "lib"))
+	if err != nil {
+		return "", fmt.Errorf("install %s: %w", name, err)
+	}
+	return classPath, os.Rename(fetched, filepath.Join(dir, "pom.xml"))
+}
+
+// needed is a program or file and the Debian package that brings it.
+type needed struct{ what, debian string }
+
+func (n needed) there() bool {
+	if filepath.IsAbs(n.what) {
+		_, err := os.Stat(n.what)
+		return err == nil
+	}
+	_, err := exec.LookPath(n.what)
+	return err == nil
+}
+
+// debian installs what is missing; it locks.
+func debian(ctx context.Context, all ...needed) error {
+	missing := false
+	for _, n := range all {
+		missing = missing || !n.there()
+	}
+	if !missing {
+		return nil
+	}
+	unlock, err := lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return packages(ctx, all)
+}
+
+const policy = "/usr/sbin/policy-rc.d"
+
+// packages installs the Debian packages of what is missing. Their daemons are not started: a part is ours to start.
+func packages(ctx context.Context, all []needed) error {
+	var names []string
+	for _, n := range all {
+		if !n.there() {
+			names = append(names, n.debian)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if _, err := os.Stat(policy); os.IsNotExist(err) {
+		if err := os.WriteFile(policy, []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
+			return fmt.Errorf("keep daemons from being started: %w", err)
+		}
+		defer os.Remove(policy)
+	}
+	if err := run(ctx, "apt-get", "update", "-qq"); err != nil {
+		return err
+	}
+	if err := run(ctx, "apt-get", append([]string{"install", "-qq", "-y", "--no-install-recommends"}, names...)...); err != nil {
+		return fmt.Errorf("install %s: %w", strings.Join(names, ", "), err)
+	}
+	for _, n := range all {
+		if !n.there() {
+			return fmt.Errorf("package %s is installed and brought no %s", n.debian, n.what)
+		}
+	}
+	return nil
+}
+
+func run(ctx context.Context, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", program, err, out)
+	}
+	return nil
+}
+
+// folder makes dir and the files in it.
+func folder(dir string, files map[string]string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
