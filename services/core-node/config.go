@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-iot/sluice/services/core-node/internal/auth"
 	"github.com/sluice-iot/sluice/services/core-node/internal/httpapi"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ingest"
+	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
 	"github.com/sluice-iot/sluice/services/core-node/internal/state"
 	"github.com/sluice-iot/sluice/services/core-node/internal/websocket"
 )
@@ -44,6 +45,7 @@ type Config struct {
 	StoreSweep       time.Duration `name:"store-sweep" help:"How often expired rows are removed." default:"10m"`
 	PasswordQueue    int           `name:"password-queue" help:"Most passwords waiting to be hashed; two are at a time." default:"32"`
 
+	Ring      ring.Settings      `embed:""`
 	REST      httpapi.Settings   `embed:""`
 	Auth      auth.Settings      `embed:""`
 	WebSocket websocket.Settings `embed:""`
@@ -62,7 +64,7 @@ func (c Config) validate() error {
 	if c.Store == storePebble && c.DataDir == "" {
 		return errors.New("--data: a folder is needed")
 	}
-	return nil
+	return c.Ring.Validate()
 }
 
 func (c Config) ingest() ingest.Config {

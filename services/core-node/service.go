@@ -23,7 +23,6 @@ import (
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ingest"
 	"github.com/sluice-iot/sluice/services/core-node/internal/password"
-	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 	"github.com/sluice-iot/sluice/services/core-node/internal/websocket"
@@ -101,18 +100,16 @@ func (s *Service) open(ctx context.Context) (err error) {
 func (s *Service) Run(ctx context.Context) error {
 	// Asked even if ctx has ended: the parts close by being run.
 	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
-	partitions, err := s.bus.Partitions(asking, topics.RuleEngine)
+	owned, err := s.openRing(asking)
 	cancel()
 	if err != nil {
-		return errors.Join(fmt.Errorf("find the partitions: %w", err), s.close())
+		return errors.Join(err, s.close())
 	}
-	owned := ring.Static(partitions)
 	err = process.Sequence(
 		process.RunnerFunc(s.watchStore),
 		process.RunnerFunc(s.accounts.Run),
 		process.RunnerFunc(s.followEvents),
-		process.RunnerFunc(func(ctx context.Context) error { return owned.Run(ctx, s.ingest.Own) }),
-		process.RunnerFunc(func(ctx context.Context) error { return owned.Run(ctx, s.calls.Own) }),
+		process.RunnerFunc(func(ctx context.Context) error { return owned.Run(ctx, s.ingest.Own, s.calls.Answer) }),
 		process.RunnerFunc(s.sockets.Run),
 		process.RunnerFunc(s.serve),
 	).Run(ctx)

@@ -18,7 +18,6 @@ import (
 	"github.com/sluice-iot/sluice/proto/fault"
 	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
-	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 )
 
@@ -28,7 +27,7 @@ const readTogether = 512
 // answerWithin bounds one call; the caller has given up by then.
 const answerWithin = 10 * time.Second
 
-// Calls answers the calls of the partitions this node owns.
+// Calls answers the calls of the partitions this node owns, or owned last.
 type Calls struct {
 	Bus     bus.Bus
 	Devices entity.Devices
@@ -36,20 +35,21 @@ type Calls struct {
 	Log     *slog.Logger
 }
 
-// Own answers the calls of lease's partition until ctx ends.
-func (c Calls) Own(ctx context.Context, lease ring.Lease) error {
-	reader, err := c.Bus.OpenReader(ctx, topics.TransportRequests, lease.Partition())
+// Answer answers the calls of partition until ctx ends. It needs no lease: it changes nothing, and its commits only save the next
+// reader calls whose callers have gone.
+func (c Calls) Answer(ctx context.Context, partition int) error {
+	reader, err := c.Bus.OpenReader(ctx, topics.TransportRequests, partition)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil
 	case err != nil:
-		return fmt.Errorf("open partition %d: %w", lease.Partition(), err)
+		return fmt.Errorf("open partition %d: %w", partition, err)
 	}
-	err = c.serve(ctx, reader, lease)
+	err = c.serve(ctx, reader, partition)
 	return errors.Join(err, reader.Close())
 }
 
-func (c Calls) serve(ctx context.Context, reader bus.Reader, lease ring.Lease) error {
+func (c Calls) serve(ctx context.Context, reader bus.Reader, partition int) error {
 	for {
 		records, err := reader.Read(ctx, readTogether)
 		if ctx.Err() != nil {
@@ -67,12 +67,9 @@ func (c Calls) serve(ctx context.Context, reader bus.Reader, lease ring.Lease) e
 			})
 		}
 		_ = answering.Wait() // nothing fails: every call is answered
-		if !lease.Valid() {
-			return nil
-		}
 		// A call that is read again finds its caller gone; that a commit fails now and then does no harm.
 		if err := reader.Commit(ctx, records[len(records)-1].Offset+1, ""); err != nil && ctx.Err() == nil {
-			c.Log.Warn("commit calls", "partition", lease.Partition(), "err", err)
+			c.Log.Warn("commit calls", "partition", partition, "err", err)
 		}
 	}
 }

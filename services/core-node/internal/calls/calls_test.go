@@ -73,7 +73,7 @@ func start(t *testing.T, r *registry) *bus.Client {
 	c := calls.Calls{Bus: client, Devices: r, Slots: 4, Log: slog.New(slog.DiscardHandler)}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- ring.Static(bustest.Partitions).Run(ctx, c.Own) }()
+	go func() { ended <- ring.Static(bustest.Partitions).Run(ctx, idle, c.Answer) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
@@ -181,4 +181,10 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+// idle processes nothing.
+func idle(ctx context.Context, _ ring.Lease) error {
+	<-ctx.Done()
+	return nil
 }

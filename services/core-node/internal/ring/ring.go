@@ -1,45 +1,32 @@
 // Package ring says which partitions of the owned topics this node processes. A partition has
-// one owner at a time; its right to process is a lease with an epoch.
+// one owner at a time; its right to process is a lease with an epoch. See DESIGN.md.
 package ring
 
-import (
-	"context"
-
-	"golang.org/x/sync/errgroup"
-)
+import "context"
 
 // Lease is the right to process one partition number of every owned topic.
 type Lease interface {
 	Partition() int
-	// Epoch grows with every change of owner.
+	// Epoch grows with every time the partition is taken, whoever takes it.
 	Epoch() int64
 	// Valid reports, by the monotonic clock, whether the lease still holds for longer than a
 	// request to the bus or the store may take. Once false it stays false.
 	Valid() bool
 }
 
+// Own processes lease's partition exclusively. Its context ends when the partition is to be handed over or the
+// lease is over; it then finishes what it has in hand, as far as the lease is valid, and returns. An error means
+// that the partition cannot go on in this process. It is called again when the partition is taken again.
+type Own func(ctx context.Context, lease Lease) error
+
+// Held answers read-only for a partition this node owned last. Its context ends when another owner is seen; being
+// cut off from the coordinator does not end it. It may run a moment beside the new owner's.
+type Held func(ctx context.Context, partition int) error
+
 // Ring hands out leases.
 type Ring interface {
-	// Run calls own on a goroutine of its own for every partition that comes to this node. own's
-	// context ends when the partition is to be handed over; it then finishes what it has in hand and
-	// returns. Run returns when ctx ended and every own has, or with the first error of any.
-	Run(ctx context.Context, own func(context.Context, Lease) error) error
+	// Run calls own, on a goroutine of its own, for every partition that comes to this node, and held beside it
+	// from then until another owner is seen. It returns when ctx ended and every own and held has, or
+	// with the first error of any.
+	Run(ctx context.Context, own Own, held Held) error
 }
-
-// Static is the ring of a single node: it owns every partition, for ever, in epoch 1.
-type Static int
-
-// Run implements Ring for s partitions.
-func (s Static) Run(ctx context.Context, own func(context.Context, Lease) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	for partition := range int(s) {
-		group.Go(func() error { return own(ctx, permanent(partition)) })
-	}
-	return group.Wait()
-}
-
-type permanent int
-
-func (p permanent) Partition() int { return int(p) }
-func (permanent) Epoch() int64     { return 1 }
-func (permanent) Valid() bool      { return true }

@@ -23,7 +23,7 @@ func TestStaticOwnsEveryPartitionUntilItIsStopped(t *testing.T) {
 		mu.Unlock()
 		<-ctx.Done()
 		return nil
-	})
+	}, untilEnd)
 	slices.Sort(owned)
 	if err != nil || !slices.Equal(owned, []int{0, 1, 2}) {
 		t.Errorf("owned %v, %v", owned, err)
@@ -38,8 +38,13 @@ func TestOneThatFailsEndsAll(t *testing.T) {
 		}
 		<-ctx.Done()
 		return nil
-	})
+	}, untilEnd)
 	if !errors.Is(err, boom) {
 		t.Errorf("ended with %v", err)
 	}
+}
+
+func untilEnd(ctx context.Context, _ int) error {
+	<-ctx.Done()
+	return nil
 }

@@ -1,0 +1,35 @@
+package corenode
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/sluice-iot/sluice/bus/topics"
+	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
+)
+
+// openRing finds how the partitions are shared: through ZooKeeper, or all to this node if none is configured. What it returns
+// must be run.
+func (s *Service) openRing(ctx context.Context) (ring.Ring, error) {
+	partitions, err := s.bus.Partitions(ctx, topics.RuleEngine)
+	if err != nil {
+		return nil, fmt.Errorf("find the partitions: %w", err)
+	}
+	if !s.config.Ring.Configured() {
+		return ring.Static(partitions), nil
+	}
+	node, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name this node: %w", err)
+	}
+	opened, err := ring.Open(ctx, ring.Options{
+		Settings: s.config.Ring, Node: node, Addresses: map[string]string{"admin": s.env.AdminAddr, "http": s.Addr()},
+		Partitions: partitions, Log: s.env.Log, Metrics: s.env.Metrics,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the ring: %w", err)
+	}
+	s.env.Health.Check("ring", opened.Ready)
+	return opened, nil
+}
