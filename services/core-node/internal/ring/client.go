@@ -307,4 +307,3 @@ func (c *client) List(ctx context.Context, path string, changed func()) ([]strin
 	}
 	return names, err
 }
-

@@ -43,13 +43,13 @@ type Node struct {
 // layout is where the znodes are.
 type layout string
 
-func (l layout) nodes() string           { return path.Join(string(l), "nodes") }
-func (l layout) node(id string) string   { return path.Join(string(l), "nodes", id) }
-func (l layout) leases() string          { return path.Join(string(l), "leases") }
-func (l layout) lease(p int) string      { return path.Join(string(l), "leases", strconv.Itoa(p)) }
-func (l layout) epochs() string          { return path.Join(string(l), "epochs") }
-func (l layout) epoch(p int) string      { return path.Join(string(l), "epochs", strconv.Itoa(p)) }
-func sessionName(id int64) string        { return "0x" + strconv.FormatUint(uint64(id), 16) }
+func (l layout) nodes() string         { return path.Join(string(l), "nodes") }
+func (l layout) node(id string) string { return path.Join(string(l), "nodes", id) }
+func (l layout) leases() string        { return path.Join(string(l), "leases") }
+func (l layout) lease(p int) string    { return path.Join(string(l), "leases", strconv.Itoa(p)) }
+func (l layout) epochs() string        { return path.Join(string(l), "epochs") }
+func (l layout) epoch(p int) string    { return path.Join(string(l), "epochs", strconv.Itoa(p)) }
+func sessionName(id int64) string      { return "0x" + strconv.FormatUint(uint64(id), 16) }
 func (l layout) folders() (all []string) {
 	for i, c := range string(l) {
 		if c == '/' && i > 0 {
