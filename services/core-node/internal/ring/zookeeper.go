@@ -69,10 +69,10 @@ func open(ctx context.Context, o Options, c connector, now clock) (*ZooKeeper, e
 		options: o, layout: layout(o.Settings.Root), connector: c, clock: now,
 		log: o.Log.With("node", o.Node), self: self,
 	}
-	z.metrics = newMetrics(o.Metrics, z.left)
 	if _, err := z.join(ctx); err != nil {
 		return nil, fmt.Errorf("join the ring: %w", err)
 	}
+	z.metrics = newMetrics(o.Metrics, z.left)
 	return z, nil
 }
 
