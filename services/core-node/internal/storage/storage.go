@@ -67,10 +67,12 @@ type Point struct {
 // Span is a half-open range of time.
 type Span struct{ Start, End int64 }
 
-// Telemetry is time series, latest values and attributes: the values of entities.
+// Telemetry is time series, latest values and attributes: the values of entities. A delete removes what is stored. Who writes
+// an entity's values gives them stamps that grow, so a write after a delete has a larger stamp than what was deleted, and
+// is seen, whatever its time; a replay of what was deleted may be seen again or not.
 type Telemetry interface {
 	// Write stores the whole batch durably; nil means all of it is. Same series and time: the larger Stamp
-	// wins, the later in the batch on a tie. Latest: the larger Time wins, an equal Time replaces. Values
+	// wins, the later in the batch on a tie (of two batches: either, for all readers). Latest: the larger Time wins, an equal Time replaces. Values
 	// are not kept after return. ErrUnavailable and ErrInvalid speak of the whole batch (nothing was stored on ErrInvalid).
 	Write(ctx context.Context, batch []Write) error
 	// Range yields one series' points within span, in order of time (descending if newestFirst). Expired rows are invisible.

@@ -53,10 +53,10 @@ func stamps(t *testing.T, s storage.Store, _ *Clock) {
 	}{
 		{[]storage.Write{at(10, 1)}, 1},
 		{[]storage.Write{at(9, 2)}, 1},
-		{[]storage.Write{at(10, 3)}, 3},
-		{[]storage.Write{at(11, 4), at(10, 5)}, 4},
-		{[]storage.Write{at(12, 6), at(12, 7)}, 7},
-		{[]storage.Write{at(-1, 8)}, 7},
+		{[]storage.Write{at(11, 3)}, 3},
+		{[]storage.Write{at(12, 4), at(11, 5)}, 4},
+		{[]storage.Write{at(13, 7), at(13, 6)}, 6}, // the later of a batch
+		{[]storage.Write{at(-1, 8)}, 6},
 	} {
 		write(t, s, c.batch...)
 		same(t, points(t, s, e, "k", always, false), []storage.Point{{Time: 1, Value: telemetry.OfLong(c.want)}})
@@ -114,7 +114,7 @@ func attributeStamps(t *testing.T, s storage.Store, _ *Clock) {
 	for _, c := range []struct {
 		write       storage.Write
 		time, value int64
-	}{{at(5, 10, 1), 5, 1}, {at(9, 9, 2), 5, 1}, {at(3, 11, 3), 3, 3}, {at(4, 11, 4), 4, 4}} {
+	}{{at(5, 10, 1), 5, 1}, {at(9, 9, 2), 5, 1}, {at(3, 11, 3), 3, 3}, {at(4, 12, 0), 4, 0}} {
 		write(t, s, c.write)
 		same(t, attributes(t, s, e, storage.Shared, nil), []storage.Entry{{KeyValue: long("k", c.value), Time: c.time}})
 	}
@@ -130,4 +130,55 @@ func replay(t *testing.T, s storage.Store, _ *Clock) {
 		same(t, latest(t, s, e, nil), []storage.Entry{{KeyValue: long("k", 19), Time: 19000}})
 		same(t, attributes(t, s, e, storage.Client, nil), []storage.Entry{{KeyValue: text("a", "x"), Time: 3}})
 	}
+}
+
+// orders writes the same values in several orders, each into a device of its own. The values are smaller the
+// larger their stamps are, so that no backend passes by comparing them.
+func orders(t *testing.T, s storage.Store, _ *Clock) {
+	times := []int64{100, -5, 100, 7, 100, 99} // stamps 1, 2, …
+	for _, order := range [][]int{{0, 1, 2, 3, 4, 5}, {5, 4, 3, 2, 1, 0}, {4, 0, 5, 2, 1, 3}, {2, 4, 3, 0, 5, 1}, {1, 0, 4, 4, 2, 0, 3, 5, 1}} {
+		e := device()
+		for _, i := range order {
+			values := []telemetry.KeyValue{long("k", int64(-i))}
+			write(t, s, storage.Write{Entity: e, Time: times[i], Stamp: int64(i + 1), Values: values},
+				storage.Write{Entity: e, Scope: storage.Shared, Time: times[i], Stamp: int64(i + 1), Values: values})
+		}
+		same(t, latest(t, s, e, nil), []storage.Entry{{KeyValue: long("k", -4), Time: 100}})
+		same(t, attributes(t, s, e, storage.Shared, nil), []storage.Entry{{KeyValue: long("k", -5), Time: 99}})
+		same(t, points(t, s, e, "k", storage.Span{Start: 100, End: 101}, false), []storage.Point{{Time: 100, Value: telemetry.OfLong(-4)}})
+	}
+}
+
+// latestAfterDelete deletes latest values, again and again, and writes what is older than what was deleted.
+func latestAfterDelete(t *testing.T, s storage.Store, _ *Clock) {
+	e := device()
+	stamp := int64(0)
+	at := func(time, value int64) {
+		t.Helper()
+		stamp++
+		write(t, s, storage.Write{Entity: e, Time: time, Stamp: stamp, Values: []telemetry.KeyValue{long("k", value), long("kept", stamp)}})
+	}
+	seen := func(time, value int64) {
+		t.Helper()
+		same(t, latest(t, s, e, []string{"k"}), []storage.Entry{{KeyValue: long("k", value), Time: time}})
+	}
+	at(math.MaxInt64-1, 1)
+	for round := range int64(3) {
+		if err := s.DeleteLatest(t.Context(), e, []string{"k", "never there"}); err != nil {
+			t.Fatal(err)
+		}
+		same(t, len(latest(t, s, e, []string{"k"})), 0)
+		at(100-round, 2)
+		seen(100-round, 2)
+		at(50-round, 3) // late
+		seen(100-round, 2)
+		at(100-round, -1) // equal replaces
+		seen(100-round, -1)
+	}
+	same(t, latest(t, s, e, []string{"kept"}), []storage.Entry{{KeyValue: long("kept", 1), Time: math.MaxInt64 - 1}})
+	if err := s.DeleteEntity(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	at(math.MinInt64, 4)
+	same(t, latest(t, s, e, nil), []storage.Entry{{KeyValue: long("k", 4), Time: math.MinInt64}, {KeyValue: long("kept", stamp), Time: math.MinInt64}})
 }

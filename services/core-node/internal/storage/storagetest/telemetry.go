@@ -49,6 +49,8 @@ func Telemetry(t *testing.T, b Backend) {
 		"attributes keep their scope":                      scopes,
 		"the larger stamp wins an attribute":               attributeStamps,
 		"a replay changes nothing":                         replay,
+		"the order of arrival decides nothing":             orders,
+		"what is older than a deleted latest value":        latestAfterDelete,
 		"history and latest can be left out":               skips,
 		"invalid batches store nothing":                    invalid,
 		"deleting removes what was named":                  deletes,
@@ -223,28 +225,31 @@ func deletes(t *testing.T, s storage.Store, _ *Clock) {
 	same(t, len(points(t, s, e, "k\x00", always, false)), 1)
 	same(t, latest(t, s, e, nil), []storage.Entry{{KeyValue: long("k", 5), Time: want[5].Time}, {KeyValue: long("k\x00", 1)}})
 	same(t, attributes(t, s, e, storage.Shared, nil), []storage.Entry{{KeyValue: long("k2", 1)}})
-	write(t, s, batch...) // what was deleted can be written again
+	for i := range batch { // what was deleted can be written again
+		batch[i].Stamp += int64(len(batch))
+	}
+	write(t, s, batch...)
 	same(t, points(t, s, e, "k", always, false), want)
 }
 
 func deleteEntity(t *testing.T, s storage.Store, _ *Clock) {
 	e, other := device(), device()
-	batch := func(e ident.EntityID) []storage.Write {
+	batch := func(e ident.EntityID, stamp int64) []storage.Write {
 		return []storage.Write{
-			{Entity: e, Time: 1, Stamp: 1, Values: []telemetry.KeyValue{long("k", 1)}},
-			{Entity: e, Scope: storage.Server, Time: 1, Stamp: 1, Values: []telemetry.KeyValue{long("k", 1)}},
+			{Entity: e, Time: 1, Stamp: stamp, Values: []telemetry.KeyValue{long("k", 1)}},
+			{Entity: e, Scope: storage.Server, Time: 1, Stamp: stamp, Values: []telemetry.KeyValue{long("k", 1)}},
 		}
 	}
 	count := func(e ident.EntityID) int {
 		return len(points(t, s, e, "k", always, false)) + len(latest(t, s, e, nil)) + len(attributes(t, s, e, storage.Server, nil))
 	}
-	write(t, s, append(batch(e), batch(other)...)...)
+	write(t, s, append(batch(e, 1), batch(other, 1)...)...)
 	if err := s.DeleteEntity(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
 	same(t, count(e), 0)
 	same(t, count(other), 3)
-	write(t, s, batch(e)...)
+	write(t, s, batch(e, 2)...)
 	same(t, count(e), 3)
 }
 

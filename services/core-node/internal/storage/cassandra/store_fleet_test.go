@@ -1,0 +1,68 @@
+//go:build fleet
+
+package cassandra
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
+	"github.com/sluice-iot/sluice/services/core-node/internal/storage/storagetest"
+)
+
+// theKeyspace is what the tests of this run share: making one takes longer than most tests.
+var theKeyspace = fmt.Sprintf("sluice_test_%d", os.Getpid())
+
+var installed = sync.OnceValue(func() error { return Install(context.Background(), settings(theKeyspace)) })
+
+// settings are those of a store in the Cassandra under test.
+func settings(keyspace string) Options {
+	o := Options{}
+	o.Hosts, o.Keyspace = strings.Split(os.Getenv("SLUICE_TEST_CASSANDRA"), ","), keyspace
+	return o
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv("SLUICE_TEST_CASSANDRA") == "" {
+		fmt.Println("SLUICE_TEST_CASSANDRA is not set: it names the Cassandra to test with, host:port")
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := drop(context.Background(), settings(theKeyspace)); err != nil {
+		fmt.Println("drop keyspace:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func open(t testing.TB, now func() time.Time) *Store {
+	t.Helper()
+	if err := installed(); err != nil {
+		t.Fatal(err)
+	}
+	o := settings(theKeyspace)
+	o.Now = now
+	s, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func backend() storagetest.Backend {
+	return storagetest.Backend{
+		Open: func(t *testing.T, now func() time.Time) storage.Store { return open(t, now) },
+	}
+}
+
+func TestTelemetry(t *testing.T) { storagetest.Telemetry(t, backend()) }
