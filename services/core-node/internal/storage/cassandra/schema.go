@@ -34,7 +34,7 @@ var schema = map[int][]string{1: {
 		PRIMARY KEY (entity, name)) WITH ` + levelling,
 	`CREATE TABLE IF NOT EXISTS %s.attributes (entity blob, scope tinyint, name blob, v blob,
 		PRIMARY KEY (entity, scope, name)) WITH ` + merging,
-	`CREATE TABLE IF NOT EXISTS %s.documents (tenant blob, kind smallint, id blob, version bigint, claims blob, body blob,
+	`CREATE TABLE IF NOT EXISTS %s.documents (tenant blob, kind smallint, id blob, version bigint, claims blob, body blob, ticket blob,
 		PRIMARY KEY ((tenant, kind, id))) WITH ` + levelling,
 	`CREATE TABLE IF NOT EXISTS %s.claims (claim blob, tenant blob, kind smallint, id blob, ticket blob, at bigint,
 		PRIMARY KEY (claim)) WITH ` + levelling,

@@ -61,7 +61,8 @@ func open(t testing.TB, now func() time.Time) *Store {
 
 func backend() storagetest.Backend {
 	return storagetest.Backend{
-		Open: func(t *testing.T, now func() time.Time) storage.Store { return open(t, now) },
+		Open:   func(t *testing.T, now func() time.Time) storage.Store { return open(t, now) },
+		Killed: killed,
 	}
 }
 

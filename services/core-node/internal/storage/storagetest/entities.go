@@ -314,17 +314,20 @@ func kills(t *testing.T, b Backend) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run := func(f func(storage.Store) error) func(storage.Store) {
-				return func(s storage.Store) {
-					if err := f(s); err != nil {
-						t.Fatal(err)
-					}
+			var last error
+			prepare := func(s storage.Store) {
+				if err := c.prepare(s); err != nil {
+					t.Fatal(err)
 				}
 			}
+			do := func(s storage.Store) { last = c.do(s) } // of a kill nobody hears
 			n := 0
-			for s := range b.Killed(t, run(c.prepare), run(c.do)) {
+			for s := range b.Killed(t, prepare, do) {
 				whole(t, s, d, renamed)
 				n++
+			}
+			if last != nil {
+				t.Errorf("not killed, and yet: %v", last)
 			}
 			if n < 2 {
 				t.Errorf("killed at %d points only", n)
