@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"time"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
@@ -56,7 +55,7 @@ func clusterOf(o Options, keyspace string) *gocql.ClusterConfig {
 	// A node that went away, and be it the only one, is looked for every second and for ever.
 	c.ReconnectInterval = reconnect
 	c.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 1, Interval: reconnect}
-	c.Dialer = &net.Dialer{Timeout: o.Timeout, KeepAlive: 15 * time.Second}
+	c.Dialer = o.dial
 	c.Logger = driverLog{o.Log}
 	c.Metadata.CacheMode = gocql.KeyspaceOnly
 	fallback := gocql.RoundRobinHostPolicy()

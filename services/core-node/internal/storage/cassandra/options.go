@@ -1,9 +1,11 @@
 package cassandra
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -44,6 +46,16 @@ type Options struct {
 	Now     func() time.Time      // decides what has expired and how old a claim is; nil: time.Now
 	Log     *slog.Logger          // nil: none
 	Metrics prometheus.Registerer // where the store's figures are registered; nil: nowhere
+
+	dial dial // nil: the network's
+}
+
+// dial opens a connection to a node; it is the driver's Dialer.
+type dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// DialContext calls d.
+func (d dial) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return d(ctx, network, address)
 }
 
 func (o Options) withDefaults() Options {
@@ -65,6 +77,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 3 * time.Second
+	}
+	if o.dial == nil {
+		o.dial = (&net.Dialer{Timeout: o.Timeout, KeepAlive: 15 * time.Second}).DialContext
 	}
 	if o.Now == nil {
 		o.Now = time.Now
