@@ -3,7 +3,6 @@ package bus_test
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,19 +20,6 @@ import (
 var loads = []struct{ publishers, window int }{{1, 1}, {50, 1}, {200, 16}}
 
 const messageBytes = 150
-
-// benchBroker returns the embedded broker, synced, two partitions, or the one BUS_BROKER names, twelve.
-func benchBroker(b *testing.B) string {
-	b.Helper()
-	address := os.Getenv("BUS_BROKER")
-	if address == "" {
-		return bustest.DurableBroker(b)
-	}
-	if err := topics.Create(b.Context(), []string{address}, topics.Standard(12), 1); err != nil {
-		b.Fatal(err)
-	}
-	return address
-}
 
 // BenchmarkPublish measures acknowledged messages.
 func BenchmarkPublish(b *testing.B) {
@@ -82,7 +68,7 @@ func BenchmarkWriter(b *testing.B) {
 // BenchmarkRead measures draining a partition from the disk, over and over.
 func BenchmarkRead(b *testing.B) {
 	const stored = 500_000
-	client := bustest.Dial(b, bustest.DurableBroker(b), bus.Options{Node: "bench"})
+	client := bustest.Dial(b, benchBroker(b), bus.Options{Node: "bench"})
 	m := bus.Message{Topic: topics.RuleEngine, Key: []byte("device"), Value: make([]byte, messageBytes)}
 	var storing sync.WaitGroup
 	for range stored {
