@@ -27,9 +27,11 @@ type Client struct {
 	learning bool       // a look for unknown topics is under way
 	closing  bool       // nothing more is taken on
 
-	calls calls
-	inbox inbox
-	marks marks
+	calls       calls
+	inbox       inbox
+	marks       marks
+	coordinator *coordinator
+	care        care
 
 	// life ends when queues have been flushed, or the time for it is up.
 	life    context.Context
@@ -50,8 +52,9 @@ func Dial(ctx context.Context, config Config, options Options) (*Client, error) 
 	}
 	c := &Client{
 		config: config, options: options, log: options.log(), start: time.Now(),
-		dialer: &wire.Dialer{Brokers: config.Brokers, ClientID: clientName + "-" + options.Node, Timeout: config.RequestTimeout, Dial: options.Dial},
+		dialer: &wire.Dialer{Brokers: config.Brokers, ClientID: clientName + "-" + options.Node, Timeout: config.RequestTimeout, Dial: options.Dial, Prefix: config.TopicPrefix},
 	}
+	c.coordinator = newCoordinator(c.dialer, config.Group)
 	c.metrics = newMetrics(options.Metrics)
 	c.life, c.end = context.WithCancel(context.WithoutCancel(ctx))
 	c.topics.Store(&map[string]*topic{})
@@ -63,6 +66,7 @@ func Dial(ctx context.Context, config Config, options Options) (*Client, error) 
 		return nil, fmt.Errorf("dial bus: %w", err)
 	}
 	c.running.Go(c.watchDeadlines)
+	c.running.Go(c.takeCare)
 	return c, nil
 }
 
@@ -84,11 +88,14 @@ func (c *Client) open(ctx context.Context) error {
 }
 
 // Run blocks until ctx ends, then drains: nothing more is taken on, what was is flushed within the
-// drain time-out, and the reply topic is deleted.
+// drain time-out, and the reply topic is deleted. It ends by itself with ErrTaken when an older live process has this one's node
+// id, or a younger one after this one was halted for longer than the publish deadline; the reply topic is the other's then.
 func (c *Client) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-c.life.Done():
+	case <-c.inbox.presence.taken:
+		return errors.Join(c.nameTaken(), c.Close())
 	}
 	return c.Close()
 }
@@ -96,10 +103,11 @@ func (c *Client) Run(ctx context.Context) error {
 // Close drains and releases everything; a second call waits for the first and returns the same.
 func (c *Client) Close() error {
 	c.closed.Do(func() {
+		c.inbox.presence.closing.Store(true)
 		c.flush(c.config.DrainTimeout)
 		c.end()
 		c.running.Wait()
-		c.failure = c.closeInbox()
+		c.failure = errors.Join(c.coordinator.close(), c.closeInbox())
 	})
 	return c.failure
 }

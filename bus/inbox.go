@@ -15,8 +15,9 @@ import (
 
 // inbox is this process's reply topic: answers to its calls, and messages addressed to it.
 type inbox struct {
-	topic  string
-	handle atomic.Pointer[func(Record)]
+	topic    string
+	handle   atomic.Pointer[func(Record)]
+	presence presence
 }
 
 // ReplyTopic implements Inbox; it is empty for a client without one.
@@ -43,7 +44,9 @@ func (c *Client) openInbox(ctx context.Context) error {
 	}
 	l.from(end)
 	c.inbox.topic = name
+	c.inbox.presence.init()
 	c.running.Go(func() { c.readInbox(l) })
+	c.running.Go(c.showPresence)
 	return nil
 }
 
@@ -82,6 +85,10 @@ func (c *Client) receive(r *Record) {
 		}
 		return
 	}
+	if isNote(r) {
+		c.inbox.presence.hear(r.Headers[0].Value, c.now(), c.config.PublishDeadline)
+		return
+	}
 	handle := c.inbox.handle.Load()
 	if handle == nil {
 		c.metrics.unclaimed.Inc()
@@ -90,9 +97,9 @@ func (c *Client) receive(r *Record) {
 	(*handle)(*r)
 }
 
-// closeInbox deletes the reply topic.
+// closeInbox deletes the reply topic, unless another process reads it.
 func (c *Client) closeInbox() error {
-	if c.inbox.topic == "" {
+	if c.inbox.topic == "" || c.inbox.presence.ended || c.inbox.presence.successor.Load() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.config.RequestTimeout)

@@ -25,6 +25,8 @@ type log struct {
 	lag       prometheus.Gauge // nil when nobody looks
 	// missing is called when the topic is not there; nil waits for it.
 	missing func(context.Context) error
+	// returned is called when it is there again, and says where to go on; nil goes on where it was.
+	returned func(context.Context) (offset int64, err error)
 
 	conn    *wire.Conn
 	asked   *wire.Fetch // the question under way
@@ -32,6 +34,7 @@ type log struct {
 	offset  int64       // next to read
 	arrived int64
 	pause   *backoff
+	gone    bool // the topic was not there when last looked for
 }
 
 func newLog(c *Client, topic string, partition int) *log {
@@ -134,6 +137,14 @@ func (l *log) fetch(ctx context.Context) error {
 	if err := l.connect(ctx); err != nil {
 		return err
 	}
+	if l.gone && l.returned != nil {
+		offset, err := l.returned(ctx)
+		if err != nil {
+			return err
+		}
+		l.from(offset)
+	}
+	l.gone = false
 	if l.asked == nil {
 		question := wire.Fetch{
 			Topic: l.topic, Partition: l.partition, Offset: l.offset,
@@ -164,10 +175,12 @@ func (l *log) recover(ctx context.Context, err error) error {
 	if closeErr := l.hangUp(); closeErr != nil {
 		l.client.log.Debug("close connection", "err", closeErr)
 	}
-	switch code, _ := wire.Refused(err); {
-	case code == kafka.OffsetOutOfRange:
+	code, _ := wire.Refused(err)
+	if code == kafka.OffsetOutOfRange {
 		return l.rewind(ctx)
-	case code == kafka.UnknownTopicOrPartition && l.missing != nil:
+	}
+	l.client.dialer.Forget(l.topic)
+	if l.gone = l.gone || code == kafka.UnknownTopicOrPartition; l.gone && l.missing != nil {
 		if err := l.missing(ctx); err != nil {
 			l.client.log.Warn("make topic again", "topic", l.topic, "err", err)
 		}

@@ -29,6 +29,9 @@ type metrics struct {
 	outOfRange *prometheus.CounterVec
 	failures   *prometheus.CounterVec
 	lag        *prometheus.GaugeVec
+	used       *prometheus.GaugeVec
+	renewed    prometheus.Counter
+	swept      prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -61,6 +64,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		outOfRange: counters("bus_offsets_out_of_range_total", "Reads that went back to the earliest message because their offset was gone.", "topic"),
 		failures:   counters("bus_read_failures_total", "Reads that failed and were tried again.", "topic"),
 		lag:        register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "bus_lag_messages", Help: "Messages in an owned partition that have not been read."}, []string{"topic", "partition"})),
+		used:       register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "bus_retention_used_ratio", Help: "Share of the topic's retention that has passed since the oldest message of an owned partition that is not done with was published; at 1 messages are lost."}, []string{"topic", "partition"})),
+		renewed:    counter("bus_commits_renewed_total", "Offsets committed again so that brokers do not forget them."),
+		swept:      counter("bus_reply_topics_swept_total", "Reply topics deleted because nobody read them."),
 	}
 }
 

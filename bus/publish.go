@@ -138,6 +138,7 @@ func (c *Client) retire() {
 				left = maps.Clone(all)
 			}
 			delete(left, name)
+			c.dialer.Forget(name)
 		}
 	}
 	if left != nil {

@@ -2,7 +2,10 @@ package bus
 
 import (
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/segmentio/kafka-go"
 
 	"github.com/sluice-iot/sluice/bus/internal/wire"
 )
@@ -29,7 +32,8 @@ func (q *queue) run() {
 type sender struct{ conn *wire.Conn }
 
 // send puts b on the wire until it is acknowledged, refused for good, tried often enough, or nobody is left who waits for it.
-// Not reaching a leader is no attempt: nothing was on the wire, and the leader may be moving.
+// Not reaching a leader is no attempt, and neither is the refusal of a broker that took nothing because it does not lead or lacks
+// replicas: that lasts as long as an election does, and nothing can arrive twice.
 func (s *sender) send(q *queue, b *batch) error {
 	sealed := b.records.Seal()
 	pause := newBackoff()
@@ -71,8 +75,18 @@ func (s *sender) try(q *queue, sealed []byte, attempt *int) error {
 		// A refusal often means that the leader moved; after any other error the connection
 		// may still deliver the batch late, and closing it is what ends that.
 		s.hangUp(q.client)
+		q.client.dialer.Forget(q.topic.name)
+		if code, _ := wire.Refused(err); slices.Contains(untaken, code) {
+			*attempt--
+		}
 	}
 	return err
+}
+
+// untaken are the refusals after which a batch is certainly not in the log and another broker, or the same one later, may take it.
+var untaken = []kafka.Error{
+	kafka.NotLeaderForPartition, kafka.LeaderNotAvailable, kafka.UnknownTopicOrPartition, kafka.NotEnoughReplicas,
+	kafka.FencedLeaderEpoch, kafka.UnknownLeaderEpoch,
 }
 
 func (s *sender) hangUp(c *Client) {

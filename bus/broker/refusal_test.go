@@ -48,7 +48,8 @@ func TestRefusedBatches(t *testing.T) {
 		tries  int
 	}{
 		{"the leader moved, and is found", kerr.NotLeaderForPartition, 2, nil, 2},
-		{"too few replicas, for too long", kerr.NotEnoughReplicas, 10, bus.ErrUnavailable, settings.Attempts},
+		{"too few replicas, for longer than attempts last", kerr.NotEnoughReplicas, 5, nil, 5},
+		{"too few replicas have what was taken", kerr.NotEnoughReplicasAfterAppend, 10, bus.ErrUnavailable, settings.Attempts},
 		{"too large for the topic", kerr.MessageTooLarge, 10, bus.ErrTooLarge, 1},
 		{"not allowed", kerr.TopicAuthorizationFailed, 10, bus.ErrUnavailable, 1},
 		{"too much waits", kerr.PolicyViolation, 10, bus.ErrUnavailable, 1},

@@ -54,7 +54,7 @@ func appear(ctx context.Context, d *wire.Dialer, specs []Spec) error {
 
 func create(ctx context.Context, d *wire.Dialer, s Spec, replication int) error {
 	topic := wire.Topic{Name: s.Name, Partitions: s.Partitions, Replication: replication, Retention: s.Retention, RetentionBytes: s.RetentionBytes, MaxBytes: s.MaxBytes}
-	if replication >= 3 {
+	if topic.Clean = true; replication >= 3 {
 		topic.MinInSync = 2
 	}
 	if err := d.Create(ctx, topic); err != nil && !errors.Is(err, kafka.TopicAlreadyExists) {
@@ -86,12 +86,12 @@ func check(ctx context.Context, d *wire.Dialer, specs []Spec) error {
 			return fmt.Errorf("%w: %s has %d partitions, not %d; a topic's count is fixed once it has messages", ErrMismatch, s.Name, counts[s.Name], s.Partitions)
 		}
 	}
-	limits, err := d.BatchLimits(ctx, names...)
+	limits, err := d.Settings(ctx, wire.BatchLimit, names...)
 	if err != nil {
 		return err
 	}
 	for _, s := range specs {
-		if limits[s.Name] < s.MaxBytes {
+		if limits[s.Name] < int64(s.MaxBytes) {
 			return fmt.Errorf("%w: %s takes %d bytes, not %d", ErrMismatch, s.Name, limits[s.Name], s.MaxBytes)
 		}
 	}

@@ -1,6 +1,7 @@
 package topics
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -66,4 +67,14 @@ func Owned(name string) bool {
 // Uplinks reports whether name is a topic of devices' messages: RuleEngine, or one of its queues.
 func Uplinks(name string) bool {
 	return name == RuleEngine || strings.HasPrefix(name, RuleEngine+".")
+}
+
+// Prefixed returns specs with names that begin with prefix, as Create and Check need them where several fleets share
+// brokers. Clients are told the prefix (bus.Config) and use the names without it.
+func Prefixed(prefix string, specs []Spec) []Spec {
+	prefixed := slices.Clone(specs)
+	for i := range prefixed {
+		prefixed[i].Name = prefix + prefixed[i].Name
+	}
+	return prefixed
 }

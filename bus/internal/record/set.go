@@ -193,6 +193,8 @@ func name(key []byte) string {
 		return Budget
 	case Reply:
 		return Reply
+	case Presence:
+		return Presence
 	}
 	return string(key)
 }
@@ -202,6 +204,7 @@ const (
 	Correlation = "correlation" // 8 bytes: chosen by the caller, repeated by the answer
 	Budget      = "budget"      // 4 bytes: milliseconds the caller waits, from the record's time on
 	Reply       = "reply"       // the topic that takes the answer; an answer has none
+	Presence    = "presence"    // a process's sign of life in its own reply topic, alone
 )
 
 // decoder takes fields off the front of bytes; after the first that does not fit all are empty.

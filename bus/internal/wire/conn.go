@@ -28,6 +28,10 @@ type Dialer struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Timeout bounds opening a connection and, each, a request and its answer.
 	Timeout time.Duration
+	// Prefix begins the name of every topic on the brokers; callers neither say nor see it.
+	Prefix string
+
+	layout layout
 }
 
 // Conn is one connection to one broker. It is used by one goroutine at a time. After an error that is not a
@@ -37,6 +41,7 @@ type Conn struct {
 	raw         net.Conn
 	timeout     time.Duration
 	clientID    string
+	prefix      string // of topics' names on the broker
 	correlation int32
 	frame       frame // the request being written; kept for its memory
 }
@@ -62,7 +67,7 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (*Conn, error) {
 	if d.TLS != nil {
 		raw = tls.Client(raw, d.TLS)
 	}
-	c := &Conn{pc: protocol.NewConn(raw, d.ClientID), raw: raw, timeout: d.Timeout, clientID: d.ClientID}
+	c := &Conn{pc: protocol.NewConn(raw, d.ClientID), raw: raw, timeout: d.Timeout, clientID: d.ClientID, prefix: d.Prefix}
 	if err := c.agree(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("agree on versions with broker %s: %w", addr, err), c.Close())
 	}
@@ -88,22 +93,6 @@ func (c *Conn) agree(ctx context.Context) error {
 	}
 	c.pc.SetVersions(versions)
 	return nil
-}
-
-// Any connects to the first broker of the list that answers.
-func (d *Dialer) Any(ctx context.Context) (*Conn, error) {
-	var failures error
-	for _, addr := range d.Brokers {
-		c, err := d.Connect(ctx, addr)
-		if err == nil {
-			return c, nil
-		}
-		failures = errors.Join(failures, err)
-	}
-	if failures == nil {
-		failures = errors.New("no broker is configured")
-	}
-	return nil, failures
 }
 
 // Do sends a request and returns the answer.

@@ -16,9 +16,11 @@ func (f *frame) text(v string) {
 }
 
 // partition writes the topics and partitions of a request that names one.
-func (f *frame) partition(topic string, partition int) {
+func (f *frame) partition(prefix, topic string, partition int) {
 	f.int32(1)
-	f.text(topic)
+	f.int16(len(prefix) + len(topic))
+	*f = append(*f, prefix...)
+	*f = append(*f, topic...)
 	f.int32(1)
 	f.int32(partition)
 }
@@ -89,12 +91,13 @@ func (f *fields) sized() []byte {
 }
 
 // partition reads the topics and partitions of an answer that must be about exactly this one.
-func (f *fields) partition(topic string, partition int) {
+func (f *fields) partition(prefix, topic string, partition int) {
 	topics := f.int32()
 	name := f.take(f.int16())
+	named := len(name) == len(prefix)+len(topic) && string(name[:len(prefix)]) == prefix && string(name[len(prefix):]) == topic
 	partitions := f.int32()
 	index := f.int32()
-	if topics != 1 || partitions != 1 || index != partition || string(name) != topic {
+	if topics != 1 || partitions != 1 || index != partition || !named {
 		f.bad, f.bytes = true, nil
 	}
 }

@@ -38,7 +38,7 @@ func (c *Conn) Produce(ctx context.Context, topic string, partition int, batch [
 	c.frame.int16(-1) // no transaction
 	c.frame.int16(ackAll)
 	c.frame.int32(int(c.timeout / time.Millisecond))
-	c.frame.partition(topic, partition)
+	c.frame.partition(c.prefix, topic, partition)
 	c.frame.int32(len(batch))
 	if err := c.send(batch); err != nil {
 		return fmt.Errorf("send batch: %w", err)
@@ -47,7 +47,7 @@ func (c *Conn) Produce(ctx context.Context, topic string, partition int, batch [
 	if err != nil {
 		return fmt.Errorf("await acknowledgement: %w", err)
 	}
-	code, err := produceAnswer(answer, topic, partition)
+	code, err := produceAnswer(answer, c.prefix, topic, partition)
 	if err != nil {
 		return fmt.Errorf("await acknowledgement: %w", err)
 	}
@@ -58,9 +58,9 @@ func (c *Conn) Produce(ctx context.Context, topic string, partition int, batch [
 }
 
 // produceAnswer reads a Produce v7 response to a request for one partition.
-func produceAnswer(answer []byte, topic string, partition int) (kafka.Error, error) {
+func produceAnswer(answer []byte, prefix, topic string, partition int) (kafka.Error, error) {
 	f := fields{bytes: answer}
-	f.partition(topic, partition)
+	f.partition(prefix, topic, partition)
 	code := kafka.Error(f.int16())
 	f.skip(8 + 8 + 8) // base offset, append time, log start
 	f.skip(4)         // throttle time
@@ -93,7 +93,7 @@ func (c *Conn) Ask(q Fetch) error {
 	c.frame.int32(1) // answer as soon as there is a byte
 	c.frame.int32(q.MaxBytes)
 	c.frame.int8(0) // uncommitted transactions: nobody here has any
-	c.frame.partition(q.Topic, q.Partition)
+	c.frame.partition(c.prefix, q.Topic, q.Partition)
 	c.frame.int64(q.Offset)
 	c.frame.int32(q.MaxBytes)
 	if err := c.send(nil); err != nil {
@@ -117,7 +117,7 @@ func (c *Conn) Await(ctx context.Context, q Fetch) (batches []byte, end int64, e
 	if err != nil {
 		return nil, 0, fmt.Errorf("receive records: %w", err)
 	}
-	batches, end, code, err := fetchAnswer(answer, q.Topic, q.Partition)
+	batches, end, code, err := fetchAnswer(answer, c.prefix, q.Topic, q.Partition)
 	if err != nil {
 		return nil, 0, fmt.Errorf("receive records: %w", err)
 	}
@@ -145,10 +145,10 @@ func (c *Conn) ready(ctx context.Context, wait time.Duration) error {
 }
 
 // fetchAnswer reads a Fetch v4 response to a request for one partition.
-func fetchAnswer(answer []byte, topic string, partition int) (batches []byte, end int64, code kafka.Error, err error) {
+func fetchAnswer(answer []byte, prefix, topic string, partition int) (batches []byte, end int64, code kafka.Error, err error) {
 	f := fields{bytes: answer}
 	f.skip(4) // throttle time
-	f.partition(topic, partition)
+	f.partition(prefix, topic, partition)
 	code = kafka.Error(f.int16())
 	end = f.int64()
 	f.skip(8) // last stable offset

@@ -11,7 +11,7 @@ import (
 func appendFetchAnswer(topic string, partition int, code int, end int64, aborted int, batches []byte) []byte {
 	var f frame
 	f.int32(0)
-	f.partition(topic, partition)
+	f.partition("p.", topic, partition)
 	f.int16(code)
 	f.int64(end)
 	f.int64(end)
@@ -26,7 +26,7 @@ func appendFetchAnswer(topic string, partition int, code int, end int64, aborted
 
 func appendProduceAnswer(topic string, partition int, code int) []byte {
 	var f frame
-	f.partition(topic, partition)
+	f.partition("p.", topic, partition)
 	f.int16(code)
 	f.int64(7)
 	f.int64(-1)
@@ -38,22 +38,22 @@ func appendProduceAnswer(topic string, partition int, code int) []byte {
 func TestFetchAnswer(t *testing.T) {
 	for _, aborted := range []int{-1, 0, 3} {
 		raw := appendFetchAnswer("t", 5, 0, 42, aborted, []byte("batches"))
-		batches, end, code, err := fetchAnswer(raw, "t", 5)
+		batches, end, code, err := fetchAnswer(raw, "p.", "t", 5)
 		if string(batches) != "batches" || end != 42 || code != 0 || err != nil {
 			t.Errorf("%d aborted: %q %d %v %v", aborted, batches, end, code, err)
 		}
 		for cut := range len(raw) {
-			if _, _, _, err := fetchAnswer(raw[:cut], "t", 5); err == nil {
+			if _, _, _, err := fetchAnswer(raw[:cut], "p.", "t", 5); err == nil {
 				t.Errorf("%d aborted: %d of %d bytes pass for an answer", aborted, cut, len(raw))
 			}
 		}
 	}
 	refused := appendFetchAnswer("t", 5, int(kafka.OffsetOutOfRange), -1, 0, nil)
-	if _, _, code, err := fetchAnswer(refused, "t", 5); code != kafka.OffsetOutOfRange || err != nil {
+	if _, _, code, err := fetchAnswer(refused, "p.", "t", 5); code != kafka.OffsetOutOfRange || err != nil {
 		t.Errorf("a refusal reads as %v %v", code, err)
 	}
-	for _, other := range [][]byte{appendFetchAnswer("u", 5, 0, 1, 0, nil), appendFetchAnswer("t", 6, 0, 1, 0, nil)} {
-		if _, _, _, err := fetchAnswer(other, "t", 5); err == nil {
+	for _, other := range [][]byte{appendFetchAnswer("u", 5, 0, 1, 0, nil), appendFetchAnswer("t", 6, 0, 1, 0, nil), appendFetchAnswer("", 5, 0, 1, 0, nil)} {
+		if _, _, _, err := fetchAnswer(other, "p.", "t", 5); err == nil {
 			t.Error("an answer about another partition passes")
 		}
 	}
@@ -61,11 +61,11 @@ func TestFetchAnswer(t *testing.T) {
 
 func TestProduceAnswer(t *testing.T) {
 	raw := appendProduceAnswer("t", 1, int(kafka.NotLeaderForPartition))
-	if code, err := produceAnswer(raw, "t", 1); code != kafka.NotLeaderForPartition || err != nil {
+	if code, err := produceAnswer(raw, "p.", "t", 1); code != kafka.NotLeaderForPartition || err != nil {
 		t.Errorf("a refusal reads as %v %v", code, err)
 	}
 	for cut := range len(raw) {
-		if _, err := produceAnswer(raw[:cut], "t", 1); err == nil {
+		if _, err := produceAnswer(raw[:cut], "p.", "t", 1); err == nil {
 			t.Errorf("%d of %d bytes pass for an answer", cut, len(raw))
 		}
 	}
@@ -78,10 +78,10 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(appendProduceAnswer("t", 0, 6))
 	f.Add(bytes.Repeat([]byte{0xff}, 40))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if batches, _, _, err := fetchAnswer(raw, "t", 0); err == nil && len(batches) > len(raw) {
+		if batches, _, _, err := fetchAnswer(raw, "p.", "t", 0); err == nil && len(batches) > len(raw) {
 			t.Errorf("%d bytes hold %d", len(raw), len(batches))
 		}
-		if _, err := produceAnswer(raw, "t", 0); err == nil && len(raw) < 20 {
+		if _, err := produceAnswer(raw, "p.", "t", 0); err == nil && len(raw) < 20 {
 			t.Errorf("%d bytes pass for an answer", len(raw))
 		}
 	})

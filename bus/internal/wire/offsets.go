@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
@@ -24,7 +25,7 @@ const noGeneration = -1
 func (c *Conn) End(ctx context.Context, topic string, partition int, which int64) (int64, error) {
 	answer, err := do[*listoffsets.Response](ctx, c, &listoffsets.Request{
 		ReplicaID: -1,
-		Topics: []listoffsets.RequestTopic{{Topic: topic, Partitions: []listoffsets.RequestPartition{{
+		Topics: []listoffsets.RequestTopic{{Topic: c.prefix + topic, Partitions: []listoffsets.RequestPartition{{
 			Partition: int32(partition), CurrentLeaderEpoch: -1, Timestamp: which,
 		}}}},
 	})
@@ -45,7 +46,7 @@ func (c *Conn) End(ctx context.Context, topic string, partition int, which int64
 func (c *Conn) Commit(ctx context.Context, group, topic string, partition int, offset int64, metadata string) error {
 	answer, err := do[*offsetcommit.Response](ctx, c, &offsetcommit.Request{
 		GroupID: group, GenerationID: noGeneration, RetentionTimeMs: -1,
-		Topics: []offsetcommit.RequestTopic{{Name: topic, Partitions: []offsetcommit.RequestPartition{{
+		Topics: []offsetcommit.RequestTopic{{Name: c.prefix + topic, Partitions: []offsetcommit.RequestPartition{{
 			PartitionIndex: int32(partition), CommittedOffset: offset, CommittedLeaderEpoch: -1, CommittedMetadata: metadata,
 		}}}},
 	})
@@ -61,29 +62,44 @@ func (c *Conn) Commit(ctx context.Context, group, topic string, partition int, o
 	return nil
 }
 
-// Committed returns what Commit stored last; offset is -1 when there is nothing. c must lead to
-// the group's coordinator.
-func (c *Conn) Committed(ctx context.Context, group, topic string, partition int) (offset int64, metadata string, err error) {
+// Commit is what was stored for a partition.
+type Commit struct {
+	Offset   int64 // -1: nothing was
+	Metadata string
+}
+
+// Committed returns what Commit stored last for each of the partitions, in their order. c must lead to the group's coordinator.
+func (c *Conn) Committed(ctx context.Context, group, topic string, partitions ...int) ([]Commit, error) {
+	indexes := make([]int32, len(partitions))
+	commits := make([]Commit, len(partitions))
+	for i, p := range partitions {
+		indexes[i], commits[i].Offset = int32(p), -1
+	}
 	answer, err := do[*offsetfetch.Response](ctx, c, &offsetfetch.Request{
-		GroupID: group,
-		Topics:  []offsetfetch.RequestTopic{{Name: topic, PartitionIndexes: []int32{int32(partition)}}},
+		GroupID: group, Topics: []offsetfetch.RequestTopic{{Name: c.prefix + topic, PartitionIndexes: indexes}},
 	})
 	if err != nil {
-		return 0, "", fmt.Errorf("read committed offset: %w", err)
+		return nil, fmt.Errorf("read committed offsets: %w", err)
 	}
 	switch code := kafka.Error(answer.ErrorCode); code {
 	case 0:
 	case kafka.GroupIdNotFound: // how the embedded broker says that nobody has committed yet
-		return -1, "", nil
+		return commits, nil
 	default:
-		return 0, "", fmt.Errorf("read committed offset: %w", code)
+		return nil, fmt.Errorf("read committed offsets: %w", code)
 	}
-	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != 1 {
-		return 0, "", fmt.Errorf("read committed offset: an answer for another partition")
+	if len(answer.Topics) != 1 || len(answer.Topics[0].Partitions) != len(partitions) {
+		return nil, fmt.Errorf("read committed offsets: an answer for other partitions")
 	}
-	p := answer.Topics[0].Partitions[0]
-	if p.ErrorCode != 0 {
-		return 0, "", fmt.Errorf("read committed offset: %w", kafka.Error(p.ErrorCode))
+	for _, p := range answer.Topics[0].Partitions {
+		if p.ErrorCode != 0 {
+			return nil, fmt.Errorf("read committed offsets: %w", kafka.Error(p.ErrorCode))
+		}
+		i := slices.Index(indexes, p.PartitionIndex)
+		if i < 0 {
+			return nil, fmt.Errorf("read committed offsets: an answer for other partitions")
+		}
+		commits[i] = Commit{Offset: p.CommittedOffset, Metadata: p.Metadata}
 	}
-	return p.CommittedOffset, p.Metadata, nil
+	return commits, nil
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/createtopics"
 	"github.com/segmentio/kafka-go/protocol/deletetopics"
-	"github.com/segmentio/kafka-go/protocol/describeconfigs"
 )
 
 // Topic is how a topic is made.
@@ -24,6 +23,8 @@ type Topic struct {
 	RetentionBytes int64 // of a partition; -1 is all
 	MaxBytes       int   // of one batch
 	MinInSync      int   // replicas that must have a message before it is acknowledged
+	// Clean keeps a replica that lacks acknowledged messages from becoming the leader.
+	Clean bool
 }
 
 // Create makes topics. It returns kafka.TopicAlreadyExists, wrapped, when one exists; the others are made.
@@ -31,7 +32,7 @@ func (d *Dialer) Create(ctx context.Context, topics ...Topic) error {
 	request := &createtopics.Request{TimeoutMs: int32(d.Timeout / time.Millisecond)}
 	for _, t := range topics {
 		request.Topics = append(request.Topics, createtopics.RequestTopic{
-			Name: t.Name, NumPartitions: int32(t.Partitions), ReplicationFactor: int16(t.Replication), Configs: t.configs(),
+			Name: d.Prefix + t.Name, NumPartitions: int32(t.Partitions), ReplicationFactor: int16(t.Replication), Configs: t.configs(),
 		})
 	}
 	answer, err := ask[*createtopics.Response](ctx, d.Controller, request)
@@ -61,13 +62,20 @@ func (t Topic) configs() []createtopics.RequestConfig {
 	set("retention.bytes", t.RetentionBytes)
 	set("max.message.bytes", int64(t.MaxBytes))
 	set("min.insync.replicas", int64(t.MinInSync))
+	if t.Clean {
+		configs = append(configs, createtopics.RequestConfig{Name: "unclean.leader.election.enable", Value: "false"})
+	}
 	return configs
 }
 
 // Delete removes topics; one that is not there is no error.
 func (d *Dialer) Delete(ctx context.Context, names ...string) error {
+	prefixed := make([]string, len(names))
+	for i := range names {
+		prefixed[i] = d.Prefix + names[i]
+	}
 	answer, err := ask[*deletetopics.Response](ctx, d.Controller, &deletetopics.Request{
-		TopicNames: names, TimeoutMs: int32(d.Timeout / time.Millisecond),
+		TopicNames: prefixed, TimeoutMs: int32(d.Timeout / time.Millisecond),
 	})
 	if err != nil {
 		return fmt.Errorf("delete topics: %w", err)
@@ -79,37 +87,4 @@ func (d *Dialer) Delete(ctx context.Context, names ...string) error {
 		}
 	}
 	return nil
-}
-
-// resourceTopic is the protocol's number for a topic's settings.
-const resourceTopic = 2
-
-// BatchLimits returns the largest batch each of the topics takes, in bytes.
-func (d *Dialer) BatchLimits(ctx context.Context, names ...string) (map[string]int, error) {
-	const setting = "max.message.bytes"
-	request := &describeconfigs.Request{}
-	for _, name := range names {
-		request.Resources = append(request.Resources, describeconfigs.RequestResource{
-			ResourceType: resourceTopic, ResourceName: name, ConfigNames: []string{setting},
-		})
-	}
-	answer, err := ask[*describeconfigs.Response](ctx, d.Controller, request)
-	if err != nil {
-		return nil, fmt.Errorf("read topics' settings: %w", err)
-	}
-	limits := make(map[string]int, len(names))
-	for _, r := range answer.Resources {
-		if r.ErrorCode != 0 {
-			return nil, fmt.Errorf("read settings of topic %s: %w", r.ResourceName, kafka.Error(r.ErrorCode))
-		}
-		for _, entry := range r.ConfigEntries {
-			if entry.ConfigName != setting {
-				continue
-			}
-			if limits[r.ResourceName], err = strconv.Atoi(entry.ConfigValue); err != nil {
-				return nil, fmt.Errorf("read settings of topic %s: %w", r.ResourceName, err)
-			}
-		}
-	}
-	return limits, nil
 }
