@@ -44,6 +44,14 @@ func Run(t *testing.T, open func(t testing.TB) (address string)) {
 		{"expired calls are not run", expiredCalls},
 		{"messages to a reply topic arrive", inboxMessages},
 		{"a tail sees everything after its start", tailSeesAll},
+		{"of two processes with one name the older goes on", twoOfOneName},
+		{"a killed predecessor does not disturb", killedPredecessor},
+		{"a halted predecessor ends when it goes on", haltedPredecessor},
+		{"lag is known", lagIsKnown},
+		{"commits are made again", commitsAreRenewed},
+		{"reply topics nobody reads are deleted", abandonedReplies},
+		{"topics' names have a prefix", prefixedNames},
+		{"a topic deleted and made again", topicMadeAgain},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newStage(t, open(t))) })
 	}
