@@ -43,7 +43,9 @@ func with(checks map[string]func() error, name string, check func() error) map[s
 }
 
 // Ready returns nil when every check passes, else the reasons by part name.
-func (h *Health) Ready() map[string]error { return h.failing(func() map[string]func() error { return h.checks }) }
+func (h *Health) Ready() map[string]error {
+	return h.failing(func() map[string]func() error { return h.checks })
+}
 
 // Degraded returns the troubles of what is shared, by part name.
 func (h *Health) Degraded() map[string]error {

@@ -10,12 +10,13 @@ import (
 	"github.com/sluice-iot/sluice/services/core-node/internal/ingest"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
 	"github.com/sluice-iot/sluice/services/core-node/internal/state"
+	"github.com/sluice-iot/sluice/services/core-node/internal/storage/cassandra"
 	"github.com/sluice-iot/sluice/services/core-node/internal/websocket"
 )
 
 // Config is what operators set. Every bound of the service is here.
 type Config struct {
-	Store      string `name:"store" help:"Where data is kept: pebble, a folder of this node alone." default:"pebble" enum:"pebble"`
+	Store      string `name:"store" help:"Where data is kept: pebble, a folder of this node alone, or cassandra, shared by all." default:"pebble" enum:"pebble,cassandra"`
 	DataDir    string `name:"data" help:"Folder that holds everything stored." default:"./data"`
 	HTTPListen string `name:"http-listen" help:"Address of REST and WebSocket; empty for no listener of its own." default:""`
 	Demo       bool   `name:"core-demo" help:"Install demo accounts and devices at first start." default:"false"`
@@ -45,6 +46,10 @@ type Config struct {
 	StoreSweep       time.Duration `name:"store-sweep" help:"How often expired rows are removed." default:"10m"`
 	PasswordQueue    int           `name:"password-queue" help:"Most passwords waiting to be hashed; two are at a time." default:"32"`
 
+	// NodeID names this node in the fleet; the program sets it.
+	NodeID string `kong:"-"`
+
+	Cassandra cassandra.Settings `embed:""`
 	Ring      ring.Settings      `embed:""`
 	REST      httpapi.Settings   `embed:""`
 	Auth      auth.Settings      `embed:""`

@@ -5,23 +5,26 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/process"
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity/install"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ingest"
 	"github.com/sluice-iot/sluice/services/core-node/internal/password"
+	"github.com/sluice-iot/sluice/services/core-node/internal/storage/cassandra"
 )
 
 // Install makes what the core nodes of a fleet share in the store that c names: its tables, the first administrator and,
 // where c.Demo says so, the demo's accounts and devices. What is there already is left as it is, so it may be run again,
 // after a kill too. It returns the administrator it made and the one-time password; "" when there was one. A
 // store that is one node's alone is installed by that node instead: there Install does nothing.
-func Install(ctx context.Context, c Config, b bus.Bus, env process.Env) (user, pass string, err error) {
+func Install(ctx context.Context, c Config, b Bus, env process.Env) (user, pass string, err error) {
 	if c.Store == storePebble {
 		return "", "", nil
 	}
 	s := &Service{config: c, env: env, bus: b, broken: make(chan error, 1)}
+	if err := cassandra.Install(ctx, s.cassandra()); err != nil {
+		return "", "", fmt.Errorf("install the store: %w", err)
+	}
 	if s.store, err = s.openStore(ctx); err != nil {
 		return "", "", fmt.Errorf("open the store: %w", err)
 	}

@@ -3,7 +3,6 @@ package corenode
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"github.com/sluice-iot/sluice/bus/topics"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
@@ -19,12 +18,8 @@ func (s *Service) openRing(ctx context.Context) (ring.Ring, error) {
 	if !s.config.Ring.Configured() {
 		return ring.Static(partitions), nil
 	}
-	node, err := os.Hostname()
-	if err != nil {
-		return nil, fmt.Errorf("name this node: %w", err)
-	}
 	opened, err := ring.Open(ctx, ring.Options{
-		Settings: s.config.Ring, Node: node, Addresses: map[string]string{"admin": s.env.AdminAddr, "http": s.Addr()},
+		Settings: s.config.Ring, Node: s.config.NodeID, Addresses: s.addresses(),
 		Partitions: partitions, Log: s.env.Log, Metrics: s.env.Metrics,
 	})
 	if err != nil {

@@ -28,11 +28,20 @@ import (
 	"github.com/sluice-iot/sluice/services/core-node/internal/websocket"
 )
 
+// Bus is what a core node needs of the bus. *bus.Client is one.
+type Bus interface {
+	bus.Bus
+	// Lag returns how far the owners of a topic's partitions have come.
+	Lag(ctx context.Context, topic string) ([]bus.PartitionLag, error)
+	// SweepReplies deletes the reply topics of processes that are gone, until ctx ends.
+	SweepReplies(ctx context.Context)
+}
+
 // Service is one core node.
 type Service struct {
 	config   Config
 	env      process.Env
-	bus      bus.Bus
+	bus      Bus
 	store    storage.Store
 	entities *entity.Registry
 	accounts *auth.Accounts
@@ -54,7 +63,7 @@ const startTimeout = 30 * time.Second
 // New opens the store, binds the listener if one is configured and, in a store that is this node's alone, installs what
 // a first start needs; a shared store must have been installed (Install). The topics must be there (bus/topics.Create).
 // Nothing is consumed before Run, which also closes what New opened.
-func New(c Config, b bus.Bus, env process.Env) (*Service, error) {
+func New(c Config, b Bus, env process.Env) (*Service, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
@@ -105,10 +114,12 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
+	s.tellOfCluster(owned)
 	err = process.Sequence(
 		process.RunnerFunc(s.watchStore),
 		process.RunnerFunc(s.accounts.Run),
 		process.RunnerFunc(s.followEvents),
+		process.RunnerFunc(s.sweepReplies),
 		process.RunnerFunc(func(ctx context.Context) error { return owned.Run(ctx, s.ingest.Own, s.calls.Answer) }),
 		process.RunnerFunc(s.sockets.Run),
 		process.RunnerFunc(s.serve),
@@ -124,6 +135,11 @@ func (s *Service) watchStore(ctx context.Context) error {
 	case err := <-s.broken:
 		return fmt.Errorf("the store cannot go on: %w", err)
 	}
+}
+
+func (s *Service) sweepReplies(ctx context.Context) error {
+	s.bus.SweepReplies(ctx)
+	return nil
 }
 
 // followEvents drops what this node holds of entities that changed.

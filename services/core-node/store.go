@@ -5,16 +5,18 @@ import (
 	"fmt"
 
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
+	"github.com/sluice-iot/sluice/services/core-node/internal/storage/cassandra"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage/pebble"
 )
 
 // The backends that Config.Store names.
 const (
-	storePebble = "pebble" // a folder, this node's alone
+	storePebble    = "pebble"    // a folder, this node's alone
+	storeCassandra = "cassandra" // shared by all core nodes
 )
 
 // openStore opens the backend that the settings name.
-func (s *Service) openStore(_ context.Context) (storage.Store, error) {
+func (s *Service) openStore(ctx context.Context) (storage.Store, error) {
 	switch s.config.Store {
 	case storePebble:
 		return pebble.Open(pebble.Options{
@@ -23,7 +25,13 @@ func (s *Service) openStore(_ context.Context) (storage.Store, error) {
 			DiskReserve: s.config.StoreReserve, SweepEvery: s.config.StoreSweep,
 			Fatal: func(err error) { s.broken <- err },
 		})
+	case storeCassandra:
+		return cassandra.Open(ctx, s.cassandra())
 	default:
 		return nil, fmt.Errorf("--store: there is no backend called %q", s.config.Store)
 	}
+}
+
+func (s *Service) cassandra() cassandra.Options {
+	return cassandra.Options{Settings: s.config.Cassandra, Log: s.env.Log, Metrics: s.env.Metrics}
 }

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/bus/topics"
@@ -24,9 +25,13 @@ type coreConfig struct {
 
 // Run serves until ctx ends.
 func (c *CoreNode) Run(ctx context.Context, inv process.Invocation) error {
-	return c.serve(ctx, inv, topics.CoreResponses, func(_ context.Context, client *bus.Client, env process.Env) ([]process.Runner, string, error) {
+	return c.serve(ctx, inv, topics.CoreResponses, func(ctx context.Context, client *bus.Client, env process.Env) ([]process.Runner, string, error) {
+		// What carries one entity's id has to meet on one node.
+		if _, err := topics.CheckOwned(ctx, c.Bus.Brokers, c.Bus.TopicPrefix); err != nil {
+			return nil, "", fmt.Errorf("look at the topics (`sluice install` makes them): %w", err)
+		}
 		config := c.Core.Config
-		config.HTTPListen = c.HTTPListen
+		config.HTTPListen, config.NodeID = c.HTTPListen, c.NodeID
 		node, err := corenode.New(config, client, env)
 		if err != nil {
 			return nil, "", err

@@ -47,7 +47,8 @@ func (i *Install) Run(ctx context.Context, inv process.Invocation) error {
 		return err
 	}
 	defer client.Close() //nolint:errcheck // everything published was waited for
-	if err := topics.Create(ctx, i.Bus.Brokers, topics.Standard(i.Partitions), i.Bus.Replication); err != nil {
+	specs := topics.Prefixed(i.Bus.TopicPrefix, topics.Standard(i.Partitions))
+	if err := topics.Create(ctx, i.Bus.Brokers, specs, i.Bus.Replication); err != nil {
 		return fmt.Errorf("make the topics: %w", err)
 	}
 	fmt.Fprintf(inv.Stdout, "Topics are there, the owned ones with %d partitions.\n", i.Partitions)

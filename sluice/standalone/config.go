@@ -34,12 +34,15 @@ type Config struct {
 }
 
 type busConfig struct {
-	Brokers    struct{} `kong:"-"`
-	bus.Config `embed:""`
+	Brokers     struct{} `kong:"-"`
+	TopicPrefix struct{} `kong:"-"`
+	bus.Config  `embed:""`
 }
 
 type coreConfig struct {
 	Store           struct{} `kong:"-"`
+	Cassandra       struct{} `kong:"-"`
+	Ring            struct{} `kong:"-"`
 	DataDir         struct{} `kong:"-"`
 	HTTPListen      struct{} `kong:"-"`
 	Demo            struct{} `kong:"-"`

@@ -142,7 +142,7 @@ func (p *Platform) buildCore(ctx context.Context) error {
 	}
 	config := p.config.Core.Config
 	config.StoreReserve = p.disk().storeReserve()
-	config.Store = "pebble"
+	config.Store, config.NodeID = "pebble", "core-node"
 	config.DataDir, config.HTTPListen, config.Demo = filepath.Join(p.config.Data, "store"), "", p.config.Demo
 	if p.core, err = corenode.New(config, client, env); err != nil {
 		return fmt.Errorf("core-node: %w", err)

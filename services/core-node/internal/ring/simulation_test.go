@@ -302,7 +302,9 @@ func simulate(ctx context.Context, seed uint64) *simWorld {
 func (w *simWorld) trouble(ctx context.Context, r *rand.Rand) {
 	var handAt time.Time
 	var healing sync.WaitGroup
-	between := func(least, most time.Duration) time.Duration { return least + time.Duration(r.Int64N(int64(most-least))) }
+	between := func(least, most time.Duration) time.Duration {
+		return least + time.Duration(r.Int64N(int64(most-least)))
+	}
 	for end := time.Now().Add(simTrouble); time.Now().Before(end); time.Sleep(between(10*time.Millisecond, 3*time.Second)) {
 		id := []string{"a", "b", "c"}[r.IntN(3)]
 		n, kind := w.nodes[id], r.IntN(9)
