@@ -1,4 +1,4 @@
-//go:build fleet
+//go:build fleet && linux
 
 package bustest
 
@@ -17,6 +17,9 @@ import (
 
 	"github.com/sluice-iot/sluice/bus/internal/wire"
 )
+
+// startPatience is how long a broker may take to start: seconds, unless others use the machine.
+const startPatience = 3 * time.Minute
 
 // RealBrokers returns the brokers of the real Kafka that SLUICE_TEST_KAFKA names. They are shared: use names, or a
 // topic prefix, of your own.
@@ -130,6 +133,7 @@ func (k *Kafka) launch(broker int) {
 	defer out.Close()
 	command := exec.Command("java", "-cp", k.jars, "-Xmx384m", "-XX:+UseSerialGC", "kafka.Kafka", k.file(broker, "server.properties"))
 	command.Stdout, command.Stderr = out, out
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics cleans nothing up
 	if err := command.Start(); err != nil {
 		k.t.Fatal(err)
 	}
@@ -140,7 +144,7 @@ func (k *Kafka) launch(broker int) {
 func (k *Kafka) await(broker int) {
 	k.t.Helper()
 	d := &wire.Dialer{Brokers: []string{k.Addresses[broker]}, ClientID: "bustest", Timeout: time.Second}
-	ctx, cancel := context.WithTimeout(k.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(k.t.Context(), startPatience)
 	defer cancel()
 	for {
 		c, err := d.Any(ctx)
