@@ -10,8 +10,8 @@ import (
 const cassandraVersion = "5.0.6"
 
 // NewCassandra installs Cassandra where that is needed and prepares one node in dir, with small buffers and a heap of
-// heap ("768m" when empty). Whoever connects needs no password. The commit log is synced every second, as in
-// production: killing the process loses nothing, since the kernel holds what was written.
+// heap ("768m" when empty). Whoever connects needs no password. A write is answered when the disk has it
+// (commitlog_sync: batch), as in production.
 func NewCassandra(ctx context.Context, dir, heap string) (*Single, error) {
 	if heap == "" {
 		heap = "768m"
@@ -39,7 +39,7 @@ func NewCassandra(ctx context.Context, dir, heap string) (*Single, error) {
 		"-Dcassandra.config=file://" + filepath.Join(dir, "cassandra.yaml"), "-Dcassandra.storagedir=" + filepath.Join(dir, "data"),
 		"-Dlogback.configurationFile=" + filepath.Join(dir, "logback.xml"), "-Dcassandra-foreground=yes",
 		"-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=1", "-Dcassandra.skip_schema_check=true",
-		"-Dcassandra.superuser_setup_delay_ms=0", "-Djdk.attach.allowAttachSelf=true", "-Djava.awt.headless=true",
+		"-Dcassandra.superuser_setup_delay_ms=0", "-Djdk.attach.allowAttachSelf=true", "-Djava.net.preferIPv4Stack=true", "-Dio.netty.tryReflectionSetAccessible=true",
 	}
 	args = append(args, cassandraModules()...)
 	args = append(args, "-cp", classPath, "org.apache.cassandra.service.CassandraDaemon")
@@ -76,8 +76,7 @@ commitlog_directory: DIR/data/commitlog
 saved_caches_directory: DIR/data/saved_caches
 hints_directory: DIR/data/hints
 cdc_raw_directory: DIR/data/cdc_raw
-commitlog_sync: periodic
-commitlog_sync_period: 1000ms
+commitlog_sync: batch
 commitlog_segment_size: 16MiB
 commitlog_total_space: 256MiB
 seed_provider:

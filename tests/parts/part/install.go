@@ -92,8 +92,18 @@ func (n needed) there() bool {
 		_, err := os.Stat(n.what)
 		return err == nil
 	}
-	_, err := exec.LookPath(n.what)
-	return err == nil
+	return find(n.what) != ""
+}
+
+// find returns where a program is, also where only root's path would have it; "" when it is nowhere.
+func find(program string) string {
+	if path, err := exec.LookPath(program); err == nil {
+		return path
+	}
+	if path := filepath.Join("/usr/sbin", program); (needed{what: path}).there() {
+		return path
+	}
+	return ""
 }
 
 // debian installs what is missing; it locks.

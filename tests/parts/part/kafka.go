@@ -98,6 +98,8 @@ offsets.topic.replication.factor=%[9]d
 offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=%[9]d
 transaction.state.log.min.isr=%[10]d
+share.coordinator.state.topic.replication.factor=%[9]d
+share.coordinator.state.topic.min.isr=%[10]d
 group.initial.rebalance.delay.ms=0
 # a dead broker is noticed after 2 s instead of 9
 broker.session.timeout.ms=2000

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,7 +25,7 @@ type Command struct {
 	Name    string
 	Program string
 	Args    []string
-	Env     []string // beyond the caller's own, NAME=value
+	Env     []string // NAME=value, beyond the caller's own, of which those called SLUICE_… are left out
 	Dir     string
 	// Ready returns nil once the program does its work, by its own protocol. It is asked every few milliseconds.
 	Ready func(context.Context) error
@@ -85,7 +86,7 @@ func (p *Process) Launch() error {
 	defer log.Close() // the child has its own
 	cmd := exec.Command(p.Program, p.Args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.Dir, log, log
-	cmd.Env = append(os.Environ(), p.Env...)
+	cmd.Env = append(withoutSettings(os.Environ()), p.Env...)
 	cmd.SysProcAttr = endWithParent()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
@@ -99,6 +100,12 @@ func (p *Process) Launch() error {
 	p.cmd, p.exited = cmd, exited
 	p.mu.Unlock()
 	return nil
+}
+
+// withoutSettings leaves out what is meant for whoever started this process: Sluice's roles refuse a variable of
+// theirs that they do not know, SLUICE_TEST_KAFKA for one.
+func withoutSettings(environ []string) []string {
+	return slices.DeleteFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, "SLUICE_") })
 }
 
 // AwaitReady waits until the launched program is ready, has ended, or Patience is over.
