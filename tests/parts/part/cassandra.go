@@ -16,7 +16,7 @@ func NewCassandra(ctx context.Context, dir, heap string) (*Single, error) {
 	if heap == "" {
 		heap = "768m"
 	}
-	classPath, err := jars(ctx, "cassandra", cassandraVersion, cassandraPOM)
+	classPath, _, err := jars(ctx, "cassandra", cassandraVersion, cassandraPOM, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,6 @@ func NewHAProxy(ctx context.Context, dir string, b Balanced) (*HAProxy, error) {
 }
 
 const haproxyHead = `global
-  maxconn 20000
   log stdout format raw local0 notice
 defaults
   log global

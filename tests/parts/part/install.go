@@ -50,38 +50,40 @@ func lock() (unlock func(), err error) {
 }
 
 // jars returns the class path of what pom names, fetched by Maven when the cache lacks it. Its folder is named after
-// the version, so a new version never changes the files under a running program.
-func jars(ctx context.Context, name, version string, pom []byte) (string, error) {
+// the version, so a new version never changes the files under a running program. finish, if not nil, adds to a new
+// folder what else belongs into it.
+func jars(ctx context.Context, name, version string, pom []byte, finish func(dir, classPath string) error) (classPath, dir string, err error) {
 	unlock, err := lock()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer unlock()
 	cache, err := Cache()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	dir := filepath.Join(cache, name+"-"+version)
-	classPath := filepath.Join(dir, "lib", "*")
-	if had, err := os.ReadFile(filepath.Join(dir, "pom.xml")); err == nil && bytes.Equal(had, pom) {
-		return classPath, nil
+	dir = filepath.Join(cache, name+"-"+version)
+	classPath = filepath.Join(dir, "lib", "*")
+	done := filepath.Join(dir, "pom.xml") // written last
+	if had, err := os.ReadFile(done); err == nil && bytes.Equal(had, pom) {
+		return classPath, dir, nil
 	}
 	if err := packages(ctx, []needed{{"mvn", "maven"}, {"java", "default-jre-headless"}}); err != nil {
-		return "", err
+		return "", "", err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+	wanted := filepath.Join(dir, "wanted.xml")
+	if err := folder(dir, map[string]string{"wanted.xml": string(pom)}); err != nil {
+		return "", "", err
 	}
-	fetched := filepath.Join(dir, "new.xml") // becomes pom.xml when all is there
-	if err := os.WriteFile(fetched, pom, 0o644); err != nil {
-		return "", err
-	}
-	err = run(ctx, "mvn", "-q", "-B", "-f", fetched, "dependency:copy-dependencies",
+	err = run(ctx, "mvn", "-q", "-B", "-f", wanted, "dependency:copy-dependencies",
 		"-DincludeScope=runtime", "-DoutputDirectory="+filepath.Join(dir, "lib"))
-	if err != nil {
-		return "", fmt.Errorf("install %s: %w", name, err)
+	if err == nil && finish != nil {
+		err = finish(dir, classPath)
 	}
-	return classPath, os.Rename(fetched, filepath.Join(dir, "pom.xml"))
+	if err != nil {
+		return "", "", fmt.Errorf("install %s: %w", name, err)
+	}
+	return classPath, dir, os.Rename(wanted, done)
 }
 
 // needed is a program or file and the Debian package that brings it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -34,9 +35,15 @@ func NewKafka(ctx context.Context, dir string, o KafkaOptions) (*Kafka, error) {
 	if o.Heap == "" {
 		o.Heap = "512m"
 	}
-	classPath, err := jars(ctx, "kafka", kafkaVersion, kafkaPOM)
+	classPath, installed, err := jars(ctx, "kafka", kafkaVersion, kafkaPOM, func(dir, classPath string) error {
+		return formatOnce(ctx, dir, classPath)
+	})
 	if err != nil {
 		return nil, err
+	}
+	features, err := os.ReadFile(filepath.Join(installed, bootstrap))
+	if err != nil {
+		return nil, fmt.Errorf("prepare Kafka: %w", err)
 	}
 	addresses, err := freeAddresses(2 * o.Brokers)
 	if err != nil {
@@ -49,7 +56,8 @@ func NewKafka(ctx context.Context, dir string, o KafkaOptions) (*Kafka, error) {
 		err := folder(broker, map[string]string{
 			"server.properties":    kafkaConfig(i, o, broker, k.addresses, controllers),
 			"log4j2.properties":    kafkaLog,
-			"data/meta.properties": fmt.Sprintf("version=1\ncluster.id=c2x1aWNlLXBhcnRzLTAwMQ\nnode.id=%d\n", i+1), // what StorageTool would write
+			"data/meta.properties": fmt.Sprintf("version=1\ncluster.id=%s\nnode.id=%d\n", clusterID, i+1),
+			"data/" + bootstrap:    string(features),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("prepare Kafka: %w", err)
@@ -65,6 +73,35 @@ func NewKafka(ctx context.Context, dir string, o KafkaOptions) (*Kafka, error) {
 		}))
 	}
 	return k, nil
+}
+
+const (
+	clusterID = "c2x1aWNlLXBhcnRzLTAwMQ"
+	bootstrap = "bootstrap.checkpoint"
+)
+
+// formatOnce has Kafka's tool format a data folder and keeps what is the same in each, the features a new cluster
+// has: formatting takes longer than all else that is done before a start.
+func formatOnce(ctx context.Context, dir, classPath string) error {
+	scratch, err := os.MkdirTemp("", "sluice-kafka-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch) //nolint:errcheck // the system clears its folder of temporary files
+	config := kafkaConfig(0, KafkaOptions{Brokers: 1}, scratch, []string{"127.0.0.1:9092"}, []string{"127.0.0.1:9093"})
+	if err := folder(scratch, map[string]string{"server.properties": config}); err != nil {
+		return err
+	}
+	err = run(ctx, "java", "-XX:TieredStopAtLevel=1", "-cp", classPath, "kafka.tools.StorageTool", "format",
+		"-t", clusterID, "-c", filepath.Join(scratch, "server.properties"))
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(scratch, "data", bootstrap))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, bootstrap), text, 0o644)
 }
 
 const kafkaLog = `status=error
@@ -101,9 +138,9 @@ transaction.state.log.min.isr=%[10]d
 share.coordinator.state.topic.replication.factor=%[9]d
 share.coordinator.state.topic.min.isr=%[10]d
 group.initial.rebalance.delay.ms=0
-# a dead broker is noticed after 2 s instead of 9
-broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=300
+# a dead broker is noticed after 4 s instead of 9
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
 # fits into a small heap
 log.cleaner.dedupe.buffer.size=8388608
 num.network.threads=2

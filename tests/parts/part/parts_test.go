@@ -53,6 +53,9 @@ func started(t *testing.T, p Part) {
 	t.Cleanup(func() {
 		for _, process := range p.Processes() {
 			process.Kill()
+			if t.Failed() {
+				t.Logf("%s printed at last:\n%s", process.Name, process.lastLines(20))
+			}
 		}
 	})
 	if err := p.Start(t.Context()); err != nil {

@@ -118,6 +118,7 @@ func (r *RedisSentinel) Stop() error { return all(r.Processes(), (*Process).Stop
 type RedisCluster struct {
 	Masters   []*Process
 	addresses []string
+	dealt     bool // the nodes remember who has which slots
 }
 
 // NewRedisCluster prepares the three in dir.
@@ -157,12 +158,12 @@ func (r *RedisCluster) Start(ctx context.Context) error {
 	if err := all(r.Masters, func(p *Process) error { return p.Start(ctx) }); err != nil {
 		return err
 	}
-	if ask(ctx, r.addresses[0], []byte("CLUSTER INFO\r\nQUIT\r\n"), "cluster_state:ok") == nil {
-		return nil // the nodes remember
-	}
-	args := append([]string{"--cluster", "create"}, r.addresses...)
-	if err := run(ctx, "redis-cli", append(args, "--cluster-yes")...); err != nil {
-		return fmt.Errorf("deal out the slots: %w", err)
+	if !r.dealt {
+		args := append([]string{"--cluster", "create"}, r.addresses...)
+		if err := run(ctx, "redis-cli", append(args, "--cluster-yes")...); err != nil {
+			return fmt.Errorf("deal out the slots: %w", err)
+		}
+		r.dealt = true
 	}
 	for _, address := range r.addresses {
 		for {
