@@ -15,7 +15,6 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -66,8 +65,8 @@ func (o *options) run(command []string) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	defer func() { err = errors.Join(err, together(parts, part.Part.Stop)) }()
-	err = together(parts, func(p part.Part) error {
+	defer func() { err = errors.Join(err, part.Together(parts, part.Part.Stop)) }()
+	err = part.Together(parts, func(p part.Part) error {
 		since := time.Now()
 		if err := p.Start(ctx); err != nil {
 			return err
@@ -114,24 +113,13 @@ func (o *options) prepare(ctx context.Context, dir string) ([]part.Part, error) 
 
 func variable(p part.Part) string { return "SLUICE_TEST_" + strings.ToUpper(p.Name()) }
 
-// together does act with every part side by side.
-func together(parts []part.Part, act func(part.Part) error) error {
-	errs := make([]error, len(parts))
-	var running sync.WaitGroup
-	for i, p := range parts {
-		running.Go(func() { errs[i] = act(p) })
-	}
-	running.Wait()
-	return errors.Join(errs...)
-}
-
 // beside runs the command; an interrupt is passed on to it, and its end is waited for.
 func beside(ctx context.Context, parts []part.Part, command []string) (int, error) {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = os.Environ()
+	cmd.Env = os.Environ() // with the settings that whoever starts us gives
 	for _, p := range parts {
 		cmd.Env = append(cmd.Env, variable(p)+"="+p.Address())
 	}

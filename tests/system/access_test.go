@@ -16,12 +16,13 @@ const accessTime = time.Second
 func TestAccessEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	process := NewStandalone(t)
-	if err := process.Start(ctx); err != nil {
+	platform := newPlatform(ctx, t)
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tenant := firstTenant(ctx, t, process)
-	device, err := tenant.NewDevice(ctx, "door", "FIRST_TOKEN")
+	tenant := firstTenant(ctx, t, platform)
+	firstToken, secondToken := unique("FIRST"), unique("SECOND")
+	device, err := tenant.NewDevice(ctx, "door", firstToken)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,20 +30,20 @@ func TestAccessEnds(t *testing.T) {
 		name, token string
 		end         func() error
 	}{
-		{"credentials changed", "FIRST_TOKEN", func() error { return tenant.ChangeToken(ctx, device, "SECOND_TOKEN") }},
-		{"device deleted", "SECOND_TOKEN", func() error { return tenant.DeleteDevice(ctx, device) }},
+		{"credentials changed", firstToken, func() error { return tenant.ChangeToken(ctx, device, secondToken) }},
+		{"device deleted", secondToken, func() error { return tenant.DeleteDevice(ctx, device) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if err := process.Probe(ctx, c.token).Accepted(); err != nil {
+			if err := Probe(ctx, platform.Doors(), c.token).Accepted(); err != nil {
 				t.Fatal(err)
 			}
-			conn := connected(ctx, t, process.MQTT, c.token, 4)
+			conn := connected(ctx, t, platform.Doors().MQTT, c.token, 4)
 			if err := c.end(); err != nil {
 				t.Fatal(err)
 			}
 			awaitClosed(t, conn, accessTime)
 			eventually(ctx, t, accessTime, func() error {
-				return process.Probe(ctx, c.token).All("connect 5|connect 4", "connect 134|connect 135", "401", "answered 4.01")
+				return Probe(ctx, platform.Doors(), c.token).All("connect 5|connect 4", "connect 134|connect 135", "401", "answered 4.01")
 			})
 		})
 	}
@@ -52,16 +53,17 @@ func TestAccessEnds(t *testing.T) {
 func TestTakeover(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	process := NewStandalone(t)
-	if err := process.Start(ctx); err != nil {
+	platform := newPlatform(ctx, t)
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := firstTenant(ctx, t, process).NewDevice(ctx, "twin", "TWIN_TOKEN"); err != nil {
+	token := unique("TWIN")
+	if _, err := firstTenant(ctx, t, platform).NewDevice(ctx, "twin", token); err != nil {
 		t.Fatal(err)
 	}
 	for _, version := range []byte{4, 5} {
-		first := connected(ctx, t, process.MQTT, "TWIN_TOKEN", version)
-		second := connected(ctx, t, process.MQTT, "TWIN_TOKEN", 4)
+		first := connected(ctx, t, platform.Doors().MQTT, token, version)
+		second := connected(ctx, t, platform.Doors().MQTT, token, 4)
 		awaitClosed(t, first, accessTime)
 		if _, err := second.Write(appendPublish(nil, "v1/devices/me/telemetry", 7, []byte(`{"a":1}`))); err != nil {
 			t.Fatal(err)

@@ -1,3 +1,5 @@
+//go:build !fleet
+
 package system
 
 import (
@@ -13,29 +15,28 @@ import (
 func TestBacklogIsBounded(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	broker := freePort(t, "tcp")
-	process := NewStandalone(t, "--broker-listen="+broker, "--broker-backlog-bytes=2097152", "--core-call-budget=2s")
-	if err := process.Start(ctx); err != nil {
+	platform := NewStandalone(t, "--broker-backlog-bytes=2097152", "--core-call-budget=2s")
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tenant := firstTenant(ctx, t, process)
+	tenant := firstTenant(ctx, t, platform)
 	probe, err := tenant.NewDevice(ctx, "probe", "PROBE_TOKEN")
 	if err != nil {
 		t.Fatal(err)
 	}
-	fleet := newFleet(ctx, t, process, tenant, 12)
-	stop := fleet.run(ctx, t)
-	fleet.awaitAcknowledged(ctx, t, 50)
+	devices := newDevices(ctx, t, platform.Doors(), tenant, 12)
+	stop := devices.run(ctx, t)
+	devices.awaitAcknowledged(ctx, t, 50)
 
 	// A burst far beyond the bound, on the wire of the broker: what core nodes cannot keep up with.
 	tenantID, err := tenant.ID(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	flood := flooding(ctx, broker, tenantID, probe)
+	flood := flooding(ctx, platform.Kafka, tenantID, probe)
 	refused, saved := 0, 0
 	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); {
-		if probeHTTP(ctx, process.HTTP, "PROBE_TOKEN", []byte(`{"probe":2}`)) == "503 retry" {
+		if probeHTTP(ctx, platform.Doors().HTTP, "PROBE_TOKEN", []byte(`{"probe":2}`)) == "503 retry" {
 			refused++
 		}
 		if tenant.SaveAttributes(ctx, probe, map[string]any{"note": saved}) == nil {
@@ -49,14 +50,14 @@ func TestBacklogIsBounded(t *testing.T) {
 	if saved == 0 {
 		t.Error("no attribute could be written beside the flood")
 	}
-	eventually(ctx, t, 20*time.Second, func() error { return process.Probe(ctx, "PROBE_TOKEN").Accepted() })
+	eventually(ctx, t, 20*time.Second, func() error { return Probe(ctx, platform.Doors(), "PROBE_TOKEN").Accepted() })
 	if err := tenant.SaveAttributes(ctx, probe, map[string]any{"note": "after"}); err != nil {
 		t.Error(err)
 	}
-	fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+50)
+	devices.awaitAcknowledged(ctx, t, devices.acknowledged()+50)
 	stop()
-	total := fleet.check(ctx, t, tenant)
-	awaitFates(ctx, t, process)
+	total := devices.check(ctx, t, tenant)
+	awaitFates(ctx, t, platform)
 	t.Logf("flood: %d batches, %d refused; readings refused %d, attributes written %d; acknowledged %d, lost %d",
 		sent, bounced, refused, saved, total.Acknowledged, len(total.Lost))
 }

@@ -44,39 +44,39 @@ func awaitConnectivity(ctx context.Context, t *testing.T, tenant *Tenant, device
 func TestConnectivityAcrossRestarts(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	process := NewStandalone(t, "--core-inactivity-timeout=2s", "--core-inactivity-check=100ms")
-	if err := process.Start(ctx); err != nil {
+	platform := newPlatform(ctx, t, "--core-inactivity-timeout=2s", "--core-inactivity-check=100ms")
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tenant := firstTenant(ctx, t, process)
-	device, err := tenant.NewDevice(ctx, "pump", "PUMP_TOKEN")
+	tenant := firstTenant(ctx, t, platform)
+	token := unique("PUMP")
+	device, err := tenant.NewDevice(ctx, "pump", token)
 	if err != nil {
 		t.Fatal(err)
 	}
 	awaitConnectivity(ctx, t, tenant, device, "before it ever connected", func(m moments) bool { return m == moments{} })
 	began := time.Now().UnixMilli()
-	connected(ctx, t, process.MQTT, "PUMP_TOKEN", 4)
+	connected(ctx, t, platform.Doors().MQTT, token, 4)
 	first := awaitConnectivity(ctx, t, tenant, device, "connected", func(m moments) bool {
 		return m.active && m.connect >= began && m.activity >= began && m.disconnect == 0
 	})
 
 	stopped := time.Now().UnixMilli()
-	process.Signal(15)
-	if code := process.Wait(); code != 0 {
-		t.Errorf("exit code %d", code)
+	if err := platform.Stop(); err != nil {
+		t.Error(err)
 	}
-	if err := process.Start(ctx); err != nil {
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
 	awaitConnectivity(ctx, t, tenant, device, "after an orderly stop, which disconnected it", func(m moments) bool {
 		return m.connect == first.connect && m.disconnect >= stopped
 	})
-	conn := connected(ctx, t, process.MQTT, "PUMP_TOKEN", 4)
+	conn := connected(ctx, t, platform.Doors().MQTT, token, 4)
 	awaitConnectivity(ctx, t, tenant, device, "connected again", func(m moments) bool { return m.active && m.connect > stopped })
 
-	process.Kill()
+	platform.Kill()
 	killed := time.Now().UnixMilli()
-	if err := process.Start(ctx); err != nil {
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
 	silent := awaitConnectivity(ctx, t, tenant, device, "silent since the kill", func(m moments) bool { return !m.active })
@@ -84,7 +84,7 @@ func TestConnectivityAcrossRestarts(t *testing.T) {
 		t.Errorf("active until %d, after the kill at %d", silent.activity, killed)
 	}
 	conn.Close()
-	conn = connected(ctx, t, process.MQTT, "PUMP_TOKEN", 4)
+	conn = connected(ctx, t, platform.Doors().MQTT, token, 4)
 	if _, err := conn.Write(appendPublish(nil, "v1/devices/me/telemetry", 1, []byte(`{"a":1}`))); err != nil || pubackOf(conn) != "acknowledged" {
 		t.Fatalf("publish after the kill: %v", err)
 	}

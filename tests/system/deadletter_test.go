@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -15,9 +14,6 @@ import (
 )
 
 var errStillReady = errors.New("the process says that it is ready")
-
-// partitions is the standard number of each owned topic's.
-const partitions = 2
 
 // poison writes messages to a partition that no rule chain can do anything with.
 func poison(ctx context.Context, t *testing.T, broker string, partition int, messages ...kafka.Message) {
@@ -52,58 +48,58 @@ func poisons(tenant, device string) (messages []kafka.Message, dead int) {
 func TestDeadLetters(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	broker := freePort(t, "tcp")
-	process := NewStandalone(t, "--broker-listen="+broker)
-	if err := process.Start(ctx); err != nil {
+	platform := newPlatform(ctx, t)
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tenant := firstTenant(ctx, t, process)
+	box := openLetterbox(ctx, t, platform)
+	tenant := firstTenant(ctx, t, platform)
 	tenantID, err := tenant.ID(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fleet := newFleet(ctx, t, process, tenant, 12)
-	stop := fleet.run(ctx, t)
-	fleet.awaitAcknowledged(ctx, t, 50)
+	devices := newDevices(ctx, t, platform.Doors(), tenant, 12)
+	stop := devices.run(ctx, t)
+	devices.awaitAcknowledged(ctx, t, 50)
 	want := 0
 	for partition := range partitions {
-		messages, dead := poisons(tenantID, fleet.ids[0])
-		poison(ctx, t, broker, partition, messages...)
+		messages, dead := poisons(tenantID, devices.ids[0])
+		poison(ctx, t, platform.Doors().Kafka, partition, messages...)
 		want += dead
 	}
-	fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+50)
-	letters := awaitLetters(ctx, t, process, want)
-	awaitFates(ctx, t, process)
+	devices.awaitAcknowledged(ctx, t, devices.acknowledged()+50)
+	letters := box.await(ctx, t, want)
+	awaitFates(ctx, t, platform)
 
 	first, second := letters[0].ID, letters[1].ID
-	if shown, err := process.Operate(ctx, "dead-letters", "show", first); err != nil || !strings.Contains(shown, first) {
+	if shown, err := platform.Operate(ctx, "dead-letters", "show", first); err != nil || !strings.Contains(shown, first) {
 		t.Errorf("show printed %q: %v", shown, err)
 	}
-	if out, err := process.Operate(ctx, "dead-letters", "discard", first); err != nil {
+	if out, err := platform.Operate(ctx, "dead-letters", "discard", first); err != nil {
 		t.Error(out, err)
 	}
-	if out, err := process.Operate(ctx, "dead-letters", "discard", first); err == nil {
+	if out, err := platform.Operate(ctx, "dead-letters", "discard", first); err == nil {
 		t.Errorf("a letter was discarded twice: %q", out)
 	}
-	if out, err := process.Operate(ctx, "dead-letters", "replay", second); err != nil { // it fails again, as a new letter
+	if out, err := platform.Operate(ctx, "dead-letters", "replay", second); err != nil { // it fails again, as a new letter
 		t.Error(out, err)
 	}
 	eventually(ctx, t, 5*time.Second, func() error {
-		return lettersAre(ctx, process, want-1, func(l []deadLetter) bool {
+		return box.holds(ctx, want-1, func(l []deadLetter) bool {
 			return !slices.ContainsFunc(l, func(one deadLetter) bool { return one.ID == first || one.ID == second })
 		})
 	})
-	awaitFates(ctx, t, process)
+	awaitFates(ctx, t, platform)
 
-	process.Kill()
-	if err := process.Start(ctx); err != nil {
+	platform.Kill()
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	awaitLetters(ctx, t, process, want-1)
-	fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+50)
+	box.await(ctx, t, want-1)
+	devices.awaitAcknowledged(ctx, t, devices.acknowledged()+50)
 	stop()
-	total := fleet.check(ctx, t, tenant)
-	awaitFates(ctx, t, process)
+	total := devices.check(ctx, t, tenant)
+	awaitFates(ctx, t, platform)
 	t.Logf("acknowledged %d, lost %d, dead letters %d", total.Acknowledged, len(total.Lost), want)
 }
 
@@ -112,39 +108,39 @@ func TestDeadLetters(t *testing.T) {
 func TestReplayAfterRepair(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	process := NewStandalone(t, "--core-node-executions=1")
-	if err := process.Start(ctx); err != nil {
+	platform := newPlatform(ctx, t, "--core-node-executions=1")
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tenant := firstTenant(ctx, t, process)
-	fleet := newFleet(ctx, t, process, tenant, 1) // on MQTT, with times of its own
-	device := fleet.firmware[0]
+	box := openLetterbox(ctx, t, platform)
+	tenant := firstTenant(ctx, t, platform)
+	devices := newDevices(ctx, t, platform.Doors(), tenant, 1) // on MQTT, with times of its own
+	device := devices.firmware[0]
 	device.pending = append(device.pending, device.Account.Next())
 	if err := device.once(ctx); err != nil {
 		t.Fatal(err)
 	}
 	device.link.close()
 	eventually(ctx, t, 10*time.Second, func() error {
-		return lettersAre(ctx, process, 1, func(l []deadLetter) bool { return l[0].OriginatorName == device.Account.Name })
+		return box.holds(ctx, 1, func(l []deadLetter) bool { return l[0].OriginatorName == device.Account.Name })
 	})
-	process.Signal(syscall.SIGTERM)
-	if code := process.Wait(); code != 0 {
-		t.Errorf("exit code %d", code)
+	if err := platform.Stop(); err != nil {
+		t.Error(err)
 	}
-	process.args = nil
-	if err := process.Start(ctx); err != nil {
+	platform.Set()
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if rows, err := tenant.Rows(ctx, fleet.ids[0], "n"); err != nil || len(rows) != 0 {
+	if rows, err := tenant.Rows(ctx, devices.ids[0], "n"); err != nil || len(rows) != 0 {
 		t.Fatalf("stored before the replay: %v, %v", rows, err)
 	}
-	letter := awaitLetters(ctx, t, process, 1)[0]
-	if out, err := process.Operate(ctx, "dead-letters", "replay", letter.ID); err != nil {
+	letter := box.await(ctx, t, 1)[0]
+	if out, err := platform.Operate(ctx, "dead-letters", "replay", letter.ID); err != nil {
 		t.Fatal(out, err)
 	}
-	fleet.check(ctx, t, tenant)
-	awaitLetters(ctx, t, process, 0)
-	awaitFates(ctx, t, process)
+	devices.check(ctx, t, tenant)
+	box.await(ctx, t, 0)
+	awaitFates(ctx, t, platform)
 }
 
 // deadLetter is one as `sluice dead-letters list --json` tells of it.
@@ -152,13 +148,39 @@ type deadLetter struct {
 	ID, OriginatorName, Error, Where string
 }
 
-func lettersAre(ctx context.Context, process *Standalone, want int, also func([]deadLetter) bool) error {
-	out, err := process.Operate(ctx, "dead-letters", "list", "--json")
+// letterbox is the dead letters of a platform but for those there were when it was opened: other scenarios left them.
+type letterbox struct {
+	platform Platform
+	before   map[string]bool
+}
+
+func openLetterbox(ctx context.Context, t *testing.T, platform Platform) *letterbox {
+	t.Helper()
+	b := &letterbox{platform: platform}
+	letters, err := b.list(ctx)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	var letters []deadLetter
-	if err := json.Unmarshal([]byte(out), &letters); err != nil {
+	b.before = map[string]bool{}
+	for _, l := range letters {
+		b.before[l.ID] = true
+	}
+	return b
+}
+
+func (b *letterbox) list(ctx context.Context) (letters []deadLetter, err error) {
+	out, err := b.platform.Operate(ctx, "dead-letters", "list", "--json")
+	if err != nil {
+		return nil, err
+	}
+	err = json.Unmarshal([]byte(out), &letters)
+	return slices.DeleteFunc(letters, func(l deadLetter) bool { return b.before[l.ID] }), err
+}
+
+// holds returns nil when it holds want letters, about which also is content.
+func (b *letterbox) holds(ctx context.Context, want int, also func([]deadLetter) bool) error {
+	letters, err := b.list(ctx)
+	if err != nil {
 		return err
 	}
 	if len(letters) != want || !also(letters) {
@@ -167,21 +189,21 @@ func lettersAre(ctx context.Context, process *Standalone, want int, also func([]
 	return nil
 }
 
-// awaitLetters waits until want letters are listed, and returns them.
-func awaitLetters(ctx context.Context, t *testing.T, process *Standalone, want int) (letters []deadLetter) {
+// await waits until want letters are listed, and returns them.
+func (b *letterbox) await(ctx context.Context, t *testing.T, want int) (letters []deadLetter) {
 	t.Helper()
 	eventually(ctx, t, 10*time.Second, func() error {
-		return lettersAre(ctx, process, want, func(l []deadLetter) bool { letters = l; return true })
+		return b.holds(ctx, want, func(l []deadLetter) bool { letters = l; return true })
 	})
 	return letters
 }
 
 // awaitFates holds the process to its account: taken = processed + dead-lettered + refused + given
 // back + in hand.
-func awaitFates(ctx context.Context, t *testing.T, process *Standalone) {
+func awaitFates(ctx context.Context, t *testing.T, platform Platform) {
 	t.Helper()
 	eventually(ctx, t, 10*time.Second, func() error {
-		m, err := process.Metrics(ctx)
+		m, err := platform.Metrics(ctx)
 		if err != nil {
 			return err
 		}

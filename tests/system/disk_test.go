@@ -1,3 +1,5 @@
+//go:build !fleet
+
 package system
 
 import (
@@ -75,42 +77,42 @@ func TestDiskRunsLow(t *testing.T) {
 	if !mounted {
 		reserve = 1 << 50 // more than any disk has: low from the second start on
 	}
-	process := NewStandalone(t)
-	process.Keep(dir)
+	platform := NewStandalone(t)
+	platform.Keep(dir)
 	if mounted {
-		process.args = []string{fmt.Sprintf("--disk-reserve=%d", reserve)}
+		platform.Set(fmt.Sprintf("--disk-reserve=%d", reserve))
 	}
-	if err := process.Start(ctx); err != nil {
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tenant := firstTenant(ctx, t, process)
+	tenant := firstTenant(ctx, t, platform)
 	if _, err := tenant.NewDevice(ctx, "probe", "PROBE_TOKEN"); err != nil {
 		t.Fatal(err)
 	}
-	fleet := newFleet(ctx, t, process, tenant, 30)
-	stop := fleet.run(ctx, t)
-	fleet.awaitAcknowledged(ctx, t, 100)
-	if err := process.Probe(ctx, "PROBE_TOKEN").Accepted(); err != nil {
+	devices := newDevices(ctx, t, platform.Doors(), tenant, 30)
+	stop := devices.run(ctx, t)
+	devices.awaitAcknowledged(ctx, t, 100)
+	if err := Probe(ctx, platform.Doors(), "PROBE_TOKEN").Accepted(); err != nil {
 		t.Error(err)
 	}
 	var filler string
 	if mounted {
 		filler = fill(t, dir, reserve-reserve/4)
 	} else {
-		process.Kill()
-		process.args = []string{fmt.Sprintf("--disk-reserve=%d", reserve)}
+		platform.Kill()
+		platform.Set(fmt.Sprintf("--disk-reserve=%d", reserve))
 		starting, enough := context.WithTimeout(ctx, time.Second)
-		_ = process.Start(starting) // it serves, and is not ready
+		_ = platform.Start(starting) // it serves, and is not ready
 		enough()
 	}
-	ready, why, err := process.Ready(ctx)
+	ready, why, err := platform.Ready(ctx)
 	if err != nil || ready || !strings.Contains(why, "disk") || !strings.Contains(why, "free") {
 		t.Errorf("ready: %v, %q, %v", ready, why, err)
 	}
-	eventually(ctx, t, 20*time.Second, func() error { return refusedAsUnavailable(process.Probe(ctx, "PROBE_TOKEN")) })
-	refusedAt := fleet.acknowledged()
+	eventually(ctx, t, 20*time.Second, func() error { return refusedAsUnavailable(Probe(ctx, platform.Doors(), "PROBE_TOKEN")) })
+	refusedAt := devices.acknowledged()
 	time.Sleep(500 * time.Millisecond)
-	if now := fleet.acknowledged(); now != refusedAt {
+	if now := devices.acknowledged(); now != refusedAt {
 		t.Errorf("%d readings acknowledged while there was no room", now-refusedAt)
 	}
 	if mounted {
@@ -118,16 +120,16 @@ func TestDiskRunsLow(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else {
-		process.Kill()
-		process.args = nil
-		if err := process.Start(ctx); err != nil {
+		platform.Kill()
+		platform.Set()
+		if err := platform.Start(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
-	eventually(ctx, t, 20*time.Second, func() error { return process.Probe(ctx, "PROBE_TOKEN").Accepted() })
-	fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+60)
+	eventually(ctx, t, 20*time.Second, func() error { return Probe(ctx, platform.Doors(), "PROBE_TOKEN").Accepted() })
+	devices.awaitAcknowledged(ctx, t, devices.acknowledged()+60)
 	stop()
-	total := fleet.check(ctx, t, tenant)
+	total := devices.check(ctx, t, tenant)
 	t.Logf("mounted %v: acknowledged %d, lost %d", mounted, total.Acknowledged, len(total.Lost))
 }
 
@@ -145,31 +147,31 @@ func TestDiskIsFull(t *testing.T) {
 		t.Log("only who may mount a small file system can fill one up")
 		return
 	}
-	process := NewStandalone(t, "--disk-reserve=0")
-	process.Keep(dir)
-	if err := process.Start(ctx); err != nil {
+	platform := NewStandalone(t, "--disk-reserve=0")
+	platform.Keep(dir)
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tenant := firstTenant(ctx, t, process)
-	fleet := newFleet(ctx, t, process, tenant, 30)
-	stop := fleet.run(ctx, t)
+	tenant := firstTenant(ctx, t, platform)
+	devices := newDevices(ctx, t, platform.Doors(), tenant, 30)
+	stop := devices.run(ctx, t)
 	for range fulls {
-		fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+100)
+		devices.awaitAcknowledged(ctx, t, devices.acknowledged()+100)
 		filler := fill(t, dir, 0)
 		time.Sleep(1500 * time.Millisecond)
 		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(300 * time.Millisecond)
-		process.Kill()
-		if err := process.Start(ctx); err != nil {
+		platform.Kill()
+		if err := platform.Start(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
-	fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+60)
+	devices.awaitAcknowledged(ctx, t, devices.acknowledged()+60)
 	stop()
-	total := fleet.check(ctx, t, tenant)
-	metrics, err := process.Metrics(ctx)
+	total := devices.check(ctx, t, tenant)
+	metrics, err := platform.Metrics(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,21 +21,21 @@ const (
 func TestHostileConnections(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	process := NewStandalone(t)
-	if err := process.Start(ctx); err != nil {
+	platform := newPlatform(ctx, t)
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tenant := firstTenant(ctx, t, process)
-	honest := newFleet(ctx, t, process, tenant, 30)
+	tenant := firstTenant(ctx, t, platform)
+	honest := newDevices(ctx, t, platform.Doors(), tenant, 30)
 	stop := honest.run(ctx, t)
 	honest.awaitAcknowledged(ctx, t, 10*len(honest.firmware))
-	before, err := process.ResidentKB()
+	before, err := ResidentKB(platform)
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	opened := openHostile(t, process.MQTT)
-	peak := peakResident(t, process, 5*time.Second)
+	opened := openHostile(t, platform.Doors().MQTT)
+	peak := peakResident(t, platform, 5*time.Second)
 	honest.awaitAcknowledged(ctx, t, honest.acknowledged()+10*len(honest.firmware))
 	for _, c := range opened {
 		c.Close()
@@ -73,11 +73,11 @@ func openHostile(t *testing.T, address string) []net.Conn {
 	return opened
 }
 
-func peakResident(t *testing.T, process *Standalone, during time.Duration) int {
+func peakResident(t *testing.T, platform Platform, during time.Duration) int {
 	t.Helper()
 	peak := 0
 	for end := time.Now().Add(during); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		now, err := process.ResidentKB()
+		now, err := ResidentKB(platform)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,16 +90,17 @@ func peakResident(t *testing.T, process *Standalone, during time.Duration) int {
 func TestPlantedLoss(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	process := NewStandalone(t)
-	if err := process.Start(ctx); err != nil {
+	platform := newPlatform(ctx, t)
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tenant := firstTenant(ctx, t, process)
-	id, err := tenant.NewDevice(ctx, "liar", "LIAR_TOKEN")
+	tenant := firstTenant(ctx, t, platform)
+	token := unique("LIAR")
+	id, err := tenant.NewDevice(ctx, "liar", token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	device := NewHTTPFirmware(Firmware{Token: "LIAR_TOKEN", Account: ledger.NewDevice("liar", true)}, process.HTTP)
+	device := NewHTTPFirmware(Firmware{Token: token, Account: ledger.NewDevice("liar", true)}, platform.Doors().HTTP)
 	device.pending = []int{device.Account.Next()}
 	if err := device.once(ctx); err != nil {
 		t.Fatal(err)

@@ -1,14 +1,19 @@
 package system
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
 )
 
 func TestMain(m *testing.M) {
+	if _, err := binaryPath(); err != nil { // before any scenario's clock runs
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
-	if err := RemoveBinary(); err != nil {
+	if err := errors.Join(endParts(), RemoveBinary()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

@@ -28,23 +28,24 @@ type noise struct {
 func TestAnyBytesOnAnyPort(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	process := NewStandalone(t)
-	if err := process.Start(ctx); err != nil {
+	platform := newPlatform(ctx, t)
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tenant := firstTenant(ctx, t, process)
-	if _, err := tenant.NewDevice(ctx, "noisy", "NOISY_TOKEN"); err != nil {
+	tenant := firstTenant(ctx, t, platform)
+	token := unique("NOISY")
+	if _, err := tenant.NewDevice(ctx, "noisy", token); err != nil {
 		t.Fatal(err)
 	}
-	fleet := newFleet(ctx, t, process, tenant, 12)
-	stop := fleet.run(ctx, t)
-	fleet.awaitAcknowledged(ctx, t, 50)
-	before, pid := counters(ctx, t, process), process.PID()
+	devices := newDevices(ctx, t, platform.Doors(), tenant, 12)
+	stop := devices.run(ctx, t)
+	devices.awaitAcknowledged(ctx, t, 50)
+	before := counters(ctx, t, platform)
 
 	const seed = 1
 	t.Logf("seed %d", seed)
 	var talking sync.WaitGroup
-	for i, n := range noises(process) {
+	for i, n := range noises(platform.Doors(), token) {
 		for source := range noiseSources {
 			random := rand.New(rand.NewPCG(seed, uint64(i*noiseSources+source)))
 			talking.Go(func() { n.talk(ctx, random, time.Now().Add(noiseTime)) })
@@ -52,12 +53,14 @@ func TestAnyBytesOnAnyPort(t *testing.T) {
 	}
 	talking.Wait()
 
-	fleet.awaitAcknowledged(ctx, t, fleet.acknowledged()+50)
+	devices.awaitAcknowledged(ctx, t, devices.acknowledged()+50)
 	stop()
-	total := fleet.check(ctx, t, tenant)
-	after := counters(ctx, t, process)
-	if process.PID() != pid {
-		t.Error("the process was started again")
+	total := devices.check(ctx, t, tenant)
+	after := counters(ctx, t, platform)
+	for _, p := range platform.Processes() {
+		if !p.Running() {
+			t.Errorf("%s has ended", p.Name)
+		}
 	}
 	for name, n := range after {
 		if strings.Contains(name, "panics") && n > 0 {
@@ -77,16 +80,17 @@ func TestAnyBytesOnAnyPort(t *testing.T) {
 	t.Logf("honest: acknowledged %d, lost %d", total.Acknowledged, len(total.Lost))
 }
 
-// noises is what is said at each door.
-func noises(s *Standalone) []noise {
-	connect := append([]byte{0x10, 25, 0, 4, 'M', 'Q', 'T', 'T', 4, 0x82, 0, 60}, "\x00\x00\x00\x0bNOISY_TOKEN"...)
+// noises is what is said at each door; token is a device's, of 13 to 99 bytes.
+func noises(s Doors, token string) []noise {
+	connect := []byte{0x10, byte(14 + len(token)), 0, 4, 'M', 'Q', 'T', 'T', 4, 0x82, 0, 60}
+	connect = appendText(appendText(connect, ""), token)
 	publish := appendPublish(append([]byte(nil), connect...), "v1/devices/me/telemetry", 1, []byte(`{"temperature":21.5}`))
 	upgrade := func(path string) []byte {
 		return []byte("GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
 	}
-	post := []byte("POST /api/v1/NOISY_TOKEN/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{\"temperature\":21.5}")
-	coap := append([]byte{0x41, 0x02, 0, 1, 7, 0xb3, 'a', 'p', 'i', 2, 'v', '1', 11}, "NOISY_TOKEN\x09telemetry\xff{\"a\":1}"...)
+	post := []byte("POST /api/v1/" + token + "/telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{\"temperature\":21.5}")
+	coap := append([]byte{0x41, 0x02, 0, 1, 7, 0xb3, 'a', 'p', 'i', 2, 'v', '1', 13, byte(len(token) - 13)}, token+"\x09telemetry\xff{\"a\":1}"...)
 	return []noise{
 		{"MQTT, anything", "tcp", s.MQTT, nil},
 		{"MQTT, a publish", "tcp", s.MQTT, publish},
@@ -141,9 +145,9 @@ func (n noise) words(random *rand.Rand) []byte {
 	return said
 }
 
-func counters(ctx context.Context, t *testing.T, process *Standalone) map[string]float64 {
+func counters(ctx context.Context, t *testing.T, platform Platform) map[string]float64 {
 	t.Helper()
-	m, err := process.Metrics(ctx)
+	m, err := platform.Metrics(ctx)
 	if err != nil {
 		t.Fatal(fmt.Errorf("read metrics: %w", err))
 	}

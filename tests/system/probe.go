@@ -44,13 +44,13 @@ func (a Answers) Accepted() error {
 const patience = 12 * time.Second
 
 // Probe sends one reading per protocol with each its own fresh connection, one after the other.
-func (s *Standalone) Probe(ctx context.Context, token string) Answers {
+func Probe(ctx context.Context, doors Doors, token string) Answers {
 	body := []byte(`{"probe":1}`)
 	return Answers{
-		MQTT3: probeMQTT(ctx, s.MQTT, token, 4, body),
-		MQTT5: probeMQTT(ctx, s.MQTT, token, 5, body),
-		HTTP:  probeHTTP(ctx, s.HTTP, token, body),
-		CoAP:  probeCoAP(ctx, s.CoAP, token, body),
+		MQTT3: probeMQTT(ctx, doors.MQTT, token, 4, body),
+		MQTT5: probeMQTT(ctx, doors.MQTT, token, 5, body),
+		HTTP:  probeHTTP(ctx, doors.HTTP, token, body),
+		CoAP:  probeCoAP(ctx, doors.CoAP, token, body),
 	}
 }
 

@@ -25,22 +25,22 @@ const (
 func TestWatcherMissesNothing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	process := NewStandalone(t)
-	if err := process.Start(ctx); err != nil {
+	platform := newPlatform(ctx, t)
+	if err := platform.Start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	tenant := firstTenant(ctx, t, process)
-	fleet := newFleet(ctx, t, process, tenant, watchedDevices)
-	for _, device := range fleet.firmware {
+	tenant := firstTenant(ctx, t, platform)
+	devices := newDevices(ctx, t, platform.Doors(), tenant, watchedDevices)
+	for _, device := range devices.firmware {
 		device.Pause = watchedPause
 	}
-	seen := watch(ctx, t, tenant, process.HTTP, fleet.ids)
-	stop := fleet.run(ctx, t)
-	fleet.awaitAcknowledged(ctx, t, 10*watchedDevices)
+	seen := watch(ctx, t, tenant, platform.Doors().HTTP, devices.ids)
+	stop := devices.run(ctx, t)
+	devices.awaitAcknowledged(ctx, t, 10*watchedDevices)
 	stop()
-	fleet.check(ctx, t, tenant)
+	devices.check(ctx, t, tenant)
 	stored := 0
-	for i, id := range fleet.ids {
+	for i, id := range devices.ids {
 		rows, err := tenant.Rows(ctx, id, "n")
 		if err != nil {
 			t.Fatal(err)
@@ -49,7 +49,7 @@ func TestWatcherMissesNothing(t *testing.T) {
 		eventually(ctx, t, 5*time.Second, func() error {
 			for _, row := range rows {
 				if !slices.Contains(seen(i), row) {
-					return fmt.Errorf("%s: reading %+v of %d was never shown", fleet.firmware[i].Account.Name, row, len(rows))
+					return fmt.Errorf("%s: reading %+v of %d was never shown", devices.firmware[i].Account.Name, row, len(rows))
 				}
 			}
 			return nil

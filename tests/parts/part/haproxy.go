@@ -2,8 +2,11 @@ package part
 
 import (
 	"context"
+	"encoding/csv"
 	"fmt"
+	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -25,6 +28,7 @@ type Balanced struct {
 type HAProxy struct {
 	*Single
 	MQTT, MQTTTLS, HTTP string
+	statistics          string
 }
 
 // NewHAProxy installs HAProxy where that is needed and prepares it in dir.
@@ -32,11 +36,11 @@ func NewHAProxy(ctx context.Context, dir string, b Balanced) (*HAProxy, error) {
 	if err := debian(ctx, needed{"haproxy", "haproxy"}); err != nil {
 		return nil, err
 	}
-	addresses, err := freeAddresses(3)
+	addresses, err := freeAddresses(4)
 	if err != nil {
 		return nil, err
 	}
-	h := &HAProxy{MQTT: addresses[0], HTTP: addresses[1]}
+	h := &HAProxy{MQTT: addresses[0], HTTP: addresses[1], statistics: addresses[3]}
 	if len(b.MQTTTLS) > 0 {
 		h.MQTTTLS = addresses[2]
 	}
@@ -67,6 +71,36 @@ defaults
   default-server inter 200ms fastinter 100ms downinter 100ms fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down
 `
 
+// Up tells of the server at each address whether HAProxy sends to it. One that is listed for several doors counts as up
+// when it is for all of them.
+func (h *HAProxy) Up(ctx context.Context) (map[string]bool, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+h.statistics+"/;csv", nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask HAProxy: %w", err)
+	}
+	defer answer.Body.Close()
+	lines, err := csv.NewReader(answer.Body).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("ask HAProxy: %w", err)
+	}
+	status, address := slices.Index(lines[0], "status"), slices.Index(lines[0], "addr")
+	if status < 0 || address < 0 {
+		return nil, fmt.Errorf("ask HAProxy: no status or address in %q", lines[0])
+	}
+	up := map[string]bool{}
+	for _, line := range lines[1:] {
+		if at := line[address]; at != "" && line[1] != "FRONTEND" {
+			before, listed := up[at]
+			up[at] = strings.HasPrefix(line[status], "UP") && (before || !listed)
+		}
+	}
+	return up, nil
+}
+
 // config writes what production's configuration does, with places for servers instead of names to resolve.
 func (h *HAProxy) config(b Balanced) string {
 	var c strings.Builder
@@ -84,6 +118,7 @@ func (h *HAProxy) config(b Balanced) string {
   use_backend devices if { path_beg /api/v1/ }
   default_backend people
 `, h.HTTP)
+	fmt.Fprintf(&c, "frontend statistics\n  mode http\n  bind %s\n  stats enable\n  stats uri /\n  stats show-legends\n  http-request deny unless { src 127.0.0.0/8 }\n", h.statistics)
 	backend(&c, "mqtt", "  mode tcp\n  balance leastconn\n", b.MQTT, b.Proxy)
 	backend(&c, "mqtt-websocket", "  mode http\n  balance leastconn\n", b.MQTTWebSocket, false)
 	backend(&c, "devices", "  mode http\n  balance roundrobin\n", b.HTTP, false)

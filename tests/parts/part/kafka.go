@@ -174,6 +174,9 @@ func (k *Kafka) Name() string { return "kafka" }
 // Address is "host:port" of every broker, with commas between.
 func (k *Kafka) Address() string { return strings.Join(k.addresses, ",") }
 
+// First is the first broker's address, for clients that take one.
+func (k *Kafka) First() string { return k.addresses[0] }
+
 // Start starts all brokers side by side and waits until they know each other.
 func (k *Kafka) Start(ctx context.Context) error {
 	return all(k.Brokers, func(p *Process) error { return p.Start(ctx) })

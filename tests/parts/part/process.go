@@ -86,7 +86,7 @@ func (p *Process) Launch() error {
 	defer log.Close() // the child has its own
 	cmd := exec.Command(p.Program, p.Args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.Dir, log, log
-	cmd.Env = append(withoutSettings(os.Environ()), p.Env...)
+	cmd.Env = append(Environ(), p.Env...)
 	cmd.SysProcAttr = endWithParent()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
@@ -102,10 +102,10 @@ func (p *Process) Launch() error {
 	return nil
 }
 
-// withoutSettings leaves out what is meant for whoever started this process: Sluice's roles refuse a variable of
-// theirs that they do not know, SLUICE_TEST_KAFKA for one.
-func withoutSettings(environ []string) []string {
-	return slices.DeleteFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, "SLUICE_") })
+// Environ is this process's environment without what is meant for it alone: Sluice's roles refuse a variable called
+// SLUICE_… that they do not know, and SLUICE_TEST_KAFKA is one.
+func Environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "SLUICE_") })
 }
 
 // AwaitReady waits until the launched program is ready, has ended, or Patience is over.

@@ -1,6 +1,10 @@
 package part
 
-import "context"
+import (
+	"context"
+	"errors"
+	"sync"
+)
 
 // Part is a program, or a cluster of one, that a test needs.
 type Part interface {
@@ -29,3 +33,14 @@ func (s *Single) Address() string { return s.address }
 
 // Processes is the one.
 func (s *Single) Processes() []*Process { return []*Process{s.Process} }
+
+// Together does act with every part side by side and returns all errors.
+func Together(parts []Part, act func(Part) error) error {
+	errs := make([]error, len(parts))
+	var running sync.WaitGroup
+	for i, p := range parts {
+		running.Go(func() { errs[i] = act(p) })
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,129 @@
+package system
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-iot/sluice/tests/system/ledger"
+)
+
+// devices are those of a scenario, a third on each protocol, every second one with its own times.
+type devices struct {
+	firmware []*Firmware
+	ids      []string
+}
+
+func newDevices(ctx context.Context, t *testing.T, doors Doors, tenant *Tenant, n int) *devices {
+	t.Helper()
+	d := &devices{}
+	for i := range n {
+		name := fmt.Sprintf("meter-%03d", i)
+		token := fmt.Sprintf("TOKEN%03d%012d", i, rand.Int64N(1e12))
+		id, err := tenant.NewDevice(ctx, name, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		device := Firmware{Token: token, Account: ledger.NewDevice(name, i%2 == 0), Pause: 40 * time.Millisecond}
+		var one *Firmware
+		switch i % 3 {
+		case 0:
+			one = NewMQTTFirmware(device, doors.MQTT)
+		case 1:
+			one = NewHTTPFirmware(device, doors.HTTP)
+		default:
+			one = NewCoAPFirmware(device, doors.CoAP)
+		}
+		d.firmware = append(d.firmware, one)
+		d.ids = append(d.ids, id)
+	}
+	return d
+}
+
+// run starts all devices. stop has them finish what they have begun, and waits for that.
+func (d *devices) run(ctx context.Context, t *testing.T) (stop func()) {
+	asked := make(chan struct{})
+	var running sync.WaitGroup
+	for i, device := range d.firmware {
+		running.Go(func() {
+			if err := device.Run(ctx, asked, 1+i%4); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return func() {
+		close(asked)
+		running.Wait()
+	}
+}
+
+func (d *devices) acknowledged() int {
+	sum := 0
+	for _, device := range d.firmware {
+		sum += device.Account.AckedCount()
+	}
+	return sum
+}
+
+func (d *devices) awaitAcknowledged(ctx context.Context, t *testing.T, want int) {
+	t.Helper()
+	for d.acknowledged() < want {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("only %d of %d readings acknowledged: %v", d.acknowledged(), want, ctx.Err())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// check queries every device, waiting for the backlog to be processed, and reports what is wrong.
+func (d *devices) check(ctx context.Context, t *testing.T, tenant *Tenant) ledger.Verdict {
+	t.Helper()
+	var total ledger.Verdict
+	deadline := time.Now().Add(30 * time.Second)
+	for i, device := range d.firmware {
+		for {
+			rows, err := tenant.Rows(ctx, d.ids[i], "n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			verdict := device.Account.Check(rows)
+			if len(verdict.Lost) > 0 && time.Now().Before(deadline) {
+				time.Sleep(50 * time.Millisecond) // not processed yet
+				continue
+			}
+			for _, problem := range verdict.Problems {
+				t.Errorf("%s (%s): %s", device.Account.Name, [...]string{"MQTT", "HTTP", "CoAP"}[i%3], problem)
+			}
+			total.Add(verdict)
+			break
+		}
+	}
+	return total
+}
+
+// firstTenant logs in as the first administrator and makes a tenant.
+func firstTenant(ctx context.Context, t *testing.T, platform Platform) *Tenant {
+	t.Helper()
+	asked, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	user, password, err := platform.FirstLogin(asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	administrator, err := Login(ctx, "http://"+platform.Doors().HTTP, user, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tenant, err := administrator.NewTenant(ctx, unique("acme"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tenant
+}
+
+// unique makes a name that no other scenario on the same data has.
+func unique(name string) string { return fmt.Sprintf("%s-%012d", name, rand.Int64N(1e12)) }
