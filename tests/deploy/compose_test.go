@@ -191,25 +191,28 @@ var pinned = regexp.MustCompile(`:v?\d+\.\d+[0-9a-z.-]*$|@sha256:[0-9a-f]{64}$`)
 
 // TestImages: ours is one, everyone else's is pinned and can be replaced by a variable.
 func TestImages(t *testing.T) {
-	each(t, func(t *testing.T, s types.ServiceConfig) {
-		if ours[s.Name] {
-			if s.Image != "sluice:test" {
-				t.Errorf("image %s", s.Image)
-			}
-			return
+	p := project(t)
+	variables := []string{"SLUICE_IMAGE=sluice:test"}
+	choice := func(name string) string { return "SLUICE_" + strings.ToUpper(name) + "_IMAGE" }
+	for name, s := range p.Services {
+		if !ours[name] && !pinned.MatchString(s.Image) {
+			t.Errorf("%s has image %s: a version, not what is newest", name, s.Image)
 		}
-		if !pinned.MatchString(s.Image) {
-			t.Errorf("image %s: a version, not what is newest", s.Image)
+		variables = append(variables, choice(name)+"=instead-of-"+name)
+	}
+	chosen, err := Load(t.Context(), variables...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range chosen.Services {
+		want := "instead-of-" + name
+		if ours[name] {
+			want = "sluice:test"
 		}
-		variable := "SLUICE_" + strings.ToUpper(s.Name) + "_IMAGE"
-		other, err := Load(t.Context(), "SLUICE_IMAGE=sluice:test", variable+"=stand-in")
-		if err != nil {
-			t.Fatal(err)
+		if s.Image != want {
+			t.Errorf("%s has image %s, want %s: %s should choose it", name, s.Image, want, choice(name))
 		}
-		if other.Services[s.Name].Image != "stand-in" {
-			t.Errorf("%s does not choose its image", variable)
-		}
-	})
+	}
 }
 
 // TestSecretsAreFiles: none in the environment, none in the compose file, none with a default.
