@@ -58,7 +58,7 @@ func TestImageIsSmall(t *testing.T) {
 // TestFleet brings the fleet up, lets devices publish through the balancer, scales under them, and holds
 // what was acknowledged against what is stored.
 func TestFleet(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	f := install(ctx, t)
 	began := time.Now()
