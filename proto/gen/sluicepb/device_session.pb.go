@@ -38,6 +38,8 @@ type CoreMessage struct {
 	//	*CoreMessage_DeleteAttributes
 	//	*CoreMessage_DeleteTelemetry
 	//	*CoreMessage_EntityLifecycle
+	//	*CoreMessage_Watch
+	//	*CoreMessage_Unwatch
 	Body          isCoreMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -175,6 +177,24 @@ func (x *CoreMessage) GetEntityLifecycle() *EntityLifecycle {
 	return nil
 }
 
+func (x *CoreMessage) GetWatch() *WatchEntities {
+	if x != nil {
+		if x, ok := x.Body.(*CoreMessage_Watch); ok {
+			return x.Watch
+		}
+	}
+	return nil
+}
+
+func (x *CoreMessage) GetUnwatch() *UnwatchEntities {
+	if x != nil {
+		if x, ok := x.Body.(*CoreMessage_Unwatch); ok {
+			return x.Unwatch
+		}
+	}
+	return nil
+}
+
 type isCoreMessage_Body interface {
 	isCoreMessage_Body()
 }
@@ -215,6 +235,14 @@ type CoreMessage_EntityLifecycle struct {
 	EntityLifecycle *EntityLifecycle `protobuf:"bytes,18,opt,name=entity_lifecycle,json=entityLifecycle,proto3,oneof"`
 }
 
+type CoreMessage_Watch struct {
+	Watch *WatchEntities `protobuf:"bytes,19,opt,name=watch,proto3,oneof"` // (call)
+}
+
+type CoreMessage_Unwatch struct {
+	Unwatch *UnwatchEntities `protobuf:"bytes,20,opt,name=unwatch,proto3,oneof"`
+}
+
 func (*CoreMessage_SessionOpened) isCoreMessage_Body() {}
 
 func (*CoreMessage_SessionClosed) isCoreMessage_Body() {}
@@ -233,6 +261,10 @@ func (*CoreMessage_DeleteTelemetry) isCoreMessage_Body() {}
 
 func (*CoreMessage_EntityLifecycle) isCoreMessage_Body() {}
 
+func (*CoreMessage_Watch) isCoreMessage_Body() {}
+
+func (*CoreMessage_Unwatch) isCoreMessage_Body() {}
+
 type SessionOpened struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	SessionId []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -240,6 +272,9 @@ type SessionOpened struct {
 	TransportNode string `protobuf:"bytes,2,opt,name=transport_node,json=transportNode,proto3" json:"transport_node,omitempty"`
 	OpenedAtMs    int64  `protobuf:"varint,3,opt,name=opened_at_ms,json=openedAtMs,proto3" json:"opened_at_ms,omitempty"`
 	Transport     string `protobuf:"bytes,4,opt,name=transport,proto3" json:"transport,omitempty"`
+	// again: the session is announced once more, to be remembered or to a new owner. It does not take over from one that
+	// was opened later.
+	Again         bool `protobuf:"varint,5,opt,name=again,proto3" json:"again,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -300,6 +335,13 @@ func (x *SessionOpened) GetTransport() string {
 		return x.Transport
 	}
 	return ""
+}
+
+func (x *SessionOpened) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
 }
 
 type SessionClosed struct {
@@ -835,8 +877,10 @@ type CoreAnswer struct {
 	Fault            *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
 	ClientAttributes []*KeyValue            `protobuf:"bytes,2,rep,name=client_attributes,json=clientAttributes,proto3" json:"client_attributes,omitempty"`
 	SharedAttributes []*KeyValue            `protobuf:"bytes,3,rep,name=shared_attributes,json=sharedAttributes,proto3" json:"shared_attributes,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// watching answers WatchEntities.
+	Watching      *Watching `protobuf:"bytes,4,opt,name=watching,proto3" json:"watching,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CoreAnswer) Reset() {
@@ -890,6 +934,175 @@ func (x *CoreAnswer) GetSharedAttributes() []*KeyValue {
 	return nil
 }
 
+func (x *CoreAnswer) GetWatching() *Watching {
+	if x != nil {
+		return x.Watching
+	}
+	return nil
+}
+
+// WatchEntities asks the owner to tell node, in LiveUpdates, of every save of entities from now on. It is renewed every
+// 60 s and forgotten after 180 s. All entities fall into the partition of the message.
+type WatchEntities struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Entities      []*EntityId            `protobuf:"bytes,2,rep,name=entities,proto3" json:"entities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEntities) Reset() {
+	*x = WatchEntities{}
+	mi := &file_device_session_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEntities) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEntities) ProtoMessage() {}
+
+func (x *WatchEntities) ProtoReflect() protoreflect.Message {
+	mi := &file_device_session_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEntities.ProtoReflect.Descriptor instead.
+func (*WatchEntities) Descriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *WatchEntities) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *WatchEntities) GetEntities() []*EntityId {
+	if x != nil {
+		return x.Entities
+	}
+	return nil
+}
+
+// UnwatchEntities ends WatchEntities.
+type UnwatchEntities struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Entities      []*EntityId            `protobuf:"bytes,2,rep,name=entities,proto3" json:"entities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnwatchEntities) Reset() {
+	*x = UnwatchEntities{}
+	mi := &file_device_session_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnwatchEntities) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnwatchEntities) ProtoMessage() {}
+
+func (x *UnwatchEntities) ProtoReflect() protoreflect.Message {
+	mi := &file_device_session_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnwatchEntities.ProtoReflect.Descriptor instead.
+func (*UnwatchEntities) Descriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *UnwatchEntities) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *UnwatchEntities) GetEntities() []*EntityId {
+	if x != nil {
+		return x.Entities
+	}
+	return nil
+}
+
+// Watching says that the owner tells of the entities asked for.
+type Watching struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// epoch of the owner's lease.
+	Epoch int64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// begun are those of the entities, by their place in the request, that the owner has not been telling of until now.
+	Begun         []uint32 `protobuf:"varint,2,rep,packed,name=begun,proto3" json:"begun,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watching) Reset() {
+	*x = Watching{}
+	mi := &file_device_session_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watching) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watching) ProtoMessage() {}
+
+func (x *Watching) ProtoReflect() protoreflect.Message {
+	mi := &file_device_session_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watching.ProtoReflect.Descriptor instead.
+func (*Watching) Descriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Watching) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Watching) GetBegun() []uint32 {
+	if x != nil {
+		return x.Begun
+	}
+	return nil
+}
+
 // Fault is an error that crosses a process; kind is one of package fault's.
 type Fault struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -901,7 +1114,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_device_session_proto_msgTypes[12]
+	mi := &file_device_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1126,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[12]
+	mi := &file_device_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1139,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{12}
+	return file_device_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Fault) GetKind() uint32 {
@@ -947,7 +1160,7 @@ var File_device_session_proto protoreflect.FileDescriptor
 
 const file_device_session_proto_rawDesc = "" +
 	"\n" +
-	"\x14device_session.proto\x12\tsluice.v1\x1a\vvalue.proto\"\xce\x05\n" +
+	"\x14device_session.proto\x12\tsluice.v1\x1a\vvalue.proto\"\xb8\x06\n" +
 	"\vCoreMessage\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\fR\btenantId\x12+\n" +
 	"\x06entity\x18\x02 \x01(\v2\x13.sluice.v1.EntityIdR\x06entity\x12A\n" +
@@ -960,15 +1173,18 @@ const file_device_session_proto_rawDesc = "" +
 	"\x0esave_telemetry\x18\x0f \x01(\v2\x18.sluice.v1.SaveTelemetryH\x00R\rsaveTelemetry\x12J\n" +
 	"\x11delete_attributes\x18\x10 \x01(\v2\x1b.sluice.v1.DeleteAttributesH\x00R\x10deleteAttributes\x12G\n" +
 	"\x10delete_telemetry\x18\x11 \x01(\v2\x1a.sluice.v1.DeleteTelemetryH\x00R\x0fdeleteTelemetry\x12G\n" +
-	"\x10entity_lifecycle\x18\x12 \x01(\v2\x1a.sluice.v1.EntityLifecycleH\x00R\x0fentityLifecycleB\x06\n" +
-	"\x04body\"\x95\x01\n" +
+	"\x10entity_lifecycle\x18\x12 \x01(\v2\x1a.sluice.v1.EntityLifecycleH\x00R\x0fentityLifecycle\x120\n" +
+	"\x05watch\x18\x13 \x01(\v2\x18.sluice.v1.WatchEntitiesH\x00R\x05watch\x126\n" +
+	"\aunwatch\x18\x14 \x01(\v2\x1a.sluice.v1.UnwatchEntitiesH\x00R\aunwatchB\x06\n" +
+	"\x04body\"\xab\x01\n" +
 	"\rSessionOpened\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12%\n" +
 	"\x0etransport_node\x18\x02 \x01(\tR\rtransportNode\x12 \n" +
 	"\fopened_at_ms\x18\x03 \x01(\x03R\n" +
 	"openedAtMs\x12\x1c\n" +
-	"\ttransport\x18\x04 \x01(\tR\ttransport\"P\n" +
+	"\ttransport\x18\x04 \x01(\tR\ttransport\x12\x14\n" +
+	"\x05again\x18\x05 \x01(\bR\x05again\"P\n" +
 	"\rSessionClosed\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12 \n" +
@@ -1012,12 +1228,22 @@ const file_device_session_proto_rawDesc = "" +
 	"\bmetadata\x18\x03 \x03(\v2(.sluice.v1.EntityLifecycle.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb8\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe9\x01\n" +
 	"\n" +
 	"CoreAnswer\x12&\n" +
 	"\x05fault\x18\x01 \x01(\v2\x10.sluice.v1.FaultR\x05fault\x12@\n" +
 	"\x11client_attributes\x18\x02 \x03(\v2\x13.sluice.v1.KeyValueR\x10clientAttributes\x12@\n" +
-	"\x11shared_attributes\x18\x03 \x03(\v2\x13.sluice.v1.KeyValueR\x10sharedAttributes\"5\n" +
+	"\x11shared_attributes\x18\x03 \x03(\v2\x13.sluice.v1.KeyValueR\x10sharedAttributes\x12/\n" +
+	"\bwatching\x18\x04 \x01(\v2\x13.sluice.v1.WatchingR\bwatching\"T\n" +
+	"\rWatchEntities\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12/\n" +
+	"\bentities\x18\x02 \x03(\v2\x13.sluice.v1.EntityIdR\bentities\"V\n" +
+	"\x0fUnwatchEntities\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12/\n" +
+	"\bentities\x18\x02 \x03(\v2\x13.sluice.v1.EntityIdR\bentities\"6\n" +
+	"\bWatching\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x14\n" +
+	"\x05begun\x18\x02 \x03(\rR\x05begun\"5\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessageB1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
@@ -1034,7 +1260,7 @@ func file_device_session_proto_rawDescGZIP() []byte {
 	return file_device_session_proto_rawDescData
 }
 
-var file_device_session_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_device_session_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_device_session_proto_goTypes = []any{
 	(*CoreMessage)(nil),       // 0: sluice.v1.CoreMessage
 	(*SessionOpened)(nil),     // 1: sluice.v1.SessionOpened
@@ -1048,13 +1274,16 @@ var file_device_session_proto_goTypes = []any{
 	(*DeleteTelemetry)(nil),   // 9: sluice.v1.DeleteTelemetry
 	(*EntityLifecycle)(nil),   // 10: sluice.v1.EntityLifecycle
 	(*CoreAnswer)(nil),        // 11: sluice.v1.CoreAnswer
-	(*Fault)(nil),             // 12: sluice.v1.Fault
-	nil,                       // 13: sluice.v1.EntityLifecycle.MetadataEntry
-	(*EntityId)(nil),          // 14: sluice.v1.EntityId
-	(*KeyValue)(nil),          // 15: sluice.v1.KeyValue
+	(*WatchEntities)(nil),     // 12: sluice.v1.WatchEntities
+	(*UnwatchEntities)(nil),   // 13: sluice.v1.UnwatchEntities
+	(*Watching)(nil),          // 14: sluice.v1.Watching
+	(*Fault)(nil),             // 15: sluice.v1.Fault
+	nil,                       // 16: sluice.v1.EntityLifecycle.MetadataEntry
+	(*EntityId)(nil),          // 17: sluice.v1.EntityId
+	(*KeyValue)(nil),          // 18: sluice.v1.KeyValue
 }
 var file_device_session_proto_depIdxs = []int32{
-	14, // 0: sluice.v1.CoreMessage.entity:type_name -> sluice.v1.EntityId
+	17, // 0: sluice.v1.CoreMessage.entity:type_name -> sluice.v1.EntityId
 	1,  // 1: sluice.v1.CoreMessage.session_opened:type_name -> sluice.v1.SessionOpened
 	2,  // 2: sluice.v1.CoreMessage.session_closed:type_name -> sluice.v1.SessionClosed
 	3,  // 3: sluice.v1.CoreMessage.activity:type_name -> sluice.v1.Activity
@@ -1064,18 +1293,23 @@ var file_device_session_proto_depIdxs = []int32{
 	8,  // 7: sluice.v1.CoreMessage.delete_attributes:type_name -> sluice.v1.DeleteAttributes
 	9,  // 8: sluice.v1.CoreMessage.delete_telemetry:type_name -> sluice.v1.DeleteTelemetry
 	10, // 9: sluice.v1.CoreMessage.entity_lifecycle:type_name -> sluice.v1.EntityLifecycle
-	15, // 10: sluice.v1.SaveAttributes.values:type_name -> sluice.v1.KeyValue
-	7,  // 11: sluice.v1.SaveTelemetry.records:type_name -> sluice.v1.TimedValues
-	15, // 12: sluice.v1.TimedValues.values:type_name -> sluice.v1.KeyValue
-	13, // 13: sluice.v1.EntityLifecycle.metadata:type_name -> sluice.v1.EntityLifecycle.MetadataEntry
-	12, // 14: sluice.v1.CoreAnswer.fault:type_name -> sluice.v1.Fault
-	15, // 15: sluice.v1.CoreAnswer.client_attributes:type_name -> sluice.v1.KeyValue
-	15, // 16: sluice.v1.CoreAnswer.shared_attributes:type_name -> sluice.v1.KeyValue
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	12, // 10: sluice.v1.CoreMessage.watch:type_name -> sluice.v1.WatchEntities
+	13, // 11: sluice.v1.CoreMessage.unwatch:type_name -> sluice.v1.UnwatchEntities
+	18, // 12: sluice.v1.SaveAttributes.values:type_name -> sluice.v1.KeyValue
+	7,  // 13: sluice.v1.SaveTelemetry.records:type_name -> sluice.v1.TimedValues
+	18, // 14: sluice.v1.TimedValues.values:type_name -> sluice.v1.KeyValue
+	16, // 15: sluice.v1.EntityLifecycle.metadata:type_name -> sluice.v1.EntityLifecycle.MetadataEntry
+	15, // 16: sluice.v1.CoreAnswer.fault:type_name -> sluice.v1.Fault
+	18, // 17: sluice.v1.CoreAnswer.client_attributes:type_name -> sluice.v1.KeyValue
+	18, // 18: sluice.v1.CoreAnswer.shared_attributes:type_name -> sluice.v1.KeyValue
+	14, // 19: sluice.v1.CoreAnswer.watching:type_name -> sluice.v1.Watching
+	17, // 20: sluice.v1.WatchEntities.entities:type_name -> sluice.v1.EntityId
+	17, // 21: sluice.v1.UnwatchEntities.entities:type_name -> sluice.v1.EntityId
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_device_session_proto_init() }
@@ -1094,6 +1328,8 @@ func file_device_session_proto_init() {
 		(*CoreMessage_DeleteAttributes)(nil),
 		(*CoreMessage_DeleteTelemetry)(nil),
 		(*CoreMessage_EntityLifecycle)(nil),
+		(*CoreMessage_Watch)(nil),
+		(*CoreMessage_Unwatch)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1101,7 +1337,7 @@ func file_device_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_device_session_proto_rawDesc), len(file_device_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

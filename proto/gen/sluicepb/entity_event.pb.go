@@ -31,8 +31,10 @@ type EntityEvent struct {
 	// credentials_changed: the device's sessions are to be closed, and what was cached under credentials_ids dropped.
 	CredentialsChanged bool     `protobuf:"varint,5,opt,name=credentials_changed,json=credentialsChanged,proto3" json:"credentials_changed,omitempty"`
 	CredentialsIds     []string `protobuf:"bytes,6,rep,name=credentials_ids,json=credentialsIds,proto3" json:"credentials_ids,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// owner: the event is about a partition's owner, and no other field is set.
+	Owner         *PartitionOwner `protobuf:"bytes,7,opt,name=owner,proto3" json:"owner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EntityEvent) Reset() {
@@ -107,18 +109,104 @@ func (x *EntityEvent) GetCredentialsIds() []string {
 	return nil
 }
 
+func (x *EntityEvent) GetOwner() *PartitionOwner {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+// PartitionOwner announces that node owns a partition from now on. Whoever has sessions or watches of entities there
+// tells it of them.
+type PartitionOwner struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	// partitions is how many there are of each owned topic.
+	Partitions    int32  `protobuf:"varint,2,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	Epoch         int64  `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Node          string `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartitionOwner) Reset() {
+	*x = PartitionOwner{}
+	mi := &file_entity_event_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartitionOwner) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartitionOwner) ProtoMessage() {}
+
+func (x *PartitionOwner) ProtoReflect() protoreflect.Message {
+	mi := &file_entity_event_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartitionOwner.ProtoReflect.Descriptor instead.
+func (*PartitionOwner) Descriptor() ([]byte, []int) {
+	return file_entity_event_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PartitionOwner) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *PartitionOwner) GetPartitions() int32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *PartitionOwner) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *PartitionOwner) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
 var File_entity_event_proto protoreflect.FileDescriptor
 
 const file_entity_event_proto_rawDesc = "" +
 	"\n" +
-	"\x12entity_event.proto\x12\tsluice.v1\x1a\vvalue.proto\"\xe5\x01\n" +
+	"\x12entity_event.proto\x12\tsluice.v1\x1a\vvalue.proto\"\x96\x02\n" +
 	"\vEntityEvent\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\fR\btenantId\x12+\n" +
 	"\x06entity\x18\x02 \x01(\v2\x13.sluice.v1.EntityIdR\x06entity\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x18\n" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\x12/\n" +
 	"\x13credentials_changed\x18\x05 \x01(\bR\x12credentialsChanged\x12'\n" +
-	"\x0fcredentials_ids\x18\x06 \x03(\tR\x0ecredentialsIdsB1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
+	"\x0fcredentials_ids\x18\x06 \x03(\tR\x0ecredentialsIds\x12/\n" +
+	"\x05owner\x18\a \x01(\v2\x19.sluice.v1.PartitionOwnerR\x05owner\"x\n" +
+	"\x0ePartitionOwner\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x02 \x01(\x05R\n" +
+	"partitions\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x12\x12\n" +
+	"\x04node\x18\x04 \x01(\tR\x04nodeB1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
 
 var (
 	file_entity_event_proto_rawDescOnce sync.Once
@@ -132,18 +220,20 @@ func file_entity_event_proto_rawDescGZIP() []byte {
 	return file_entity_event_proto_rawDescData
 }
 
-var file_entity_event_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_entity_event_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_entity_event_proto_goTypes = []any{
-	(*EntityEvent)(nil), // 0: sluice.v1.EntityEvent
-	(*EntityId)(nil),    // 1: sluice.v1.EntityId
+	(*EntityEvent)(nil),    // 0: sluice.v1.EntityEvent
+	(*PartitionOwner)(nil), // 1: sluice.v1.PartitionOwner
+	(*EntityId)(nil),       // 2: sluice.v1.EntityId
 }
 var file_entity_event_proto_depIdxs = []int32{
-	1, // 0: sluice.v1.EntityEvent.entity:type_name -> sluice.v1.EntityId
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2, // 0: sluice.v1.EntityEvent.entity:type_name -> sluice.v1.EntityId
+	1, // 1: sluice.v1.EntityEvent.owner:type_name -> sluice.v1.PartitionOwner
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_entity_event_proto_init() }
@@ -158,7 +248,7 @@ func file_entity_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_entity_event_proto_rawDesc), len(file_entity_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
