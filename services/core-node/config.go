@@ -38,6 +38,8 @@ type Config struct {
 	InactivityCheck   time.Duration `name:"core-inactivity-check" help:"How often silence is looked for." default:"60s"`
 	StateDevices      int           `name:"core-state-devices" help:"Most devices of a partition whose connectivity is kept in memory." default:"500000"`
 	DeviceSessions    int           `name:"core-device-sessions" help:"Most sessions known of one device; the oldest is forgotten." default:"16"`
+	Watches           int           `name:"core-watches" help:"Most entities of a partition that other nodes are told of for their users, each node counted." default:"100000"`
+	WatchBudget       time.Duration `name:"core-watch-budget" help:"How long a subscription waits for the owner of its entity before it goes on; what it missed follows." default:"1s"`
 	DeadLetterScan    int           `name:"core-dead-letter-scan" help:"Most dead letters looked through by one operator's request." default:"100000"`
 
 	StoreCacheBytes  int64         `name:"store-cache-bytes" help:"Memory for blocks read from the store." default:"8388608"`
@@ -61,6 +63,7 @@ func (c Config) validate() error {
 		"core-pack-records": c.PackRecords, "core-pack-bytes": c.PackBytes, "core-window": c.Window,
 		"core-node-slots": c.NodeSlots, "core-call-slots": c.CallSlots, "core-state-devices": c.StateDevices,
 		"core-device-sessions": c.DeviceSessions, "core-dead-letter-scan": c.DeadLetterScan,
+		"core-watches": c.Watches, "core-watch-budget": int(c.WatchBudget),
 	} {
 		if value <= 0 {
 			return fmt.Errorf("--%s: %d is not a positive number", name, value)
@@ -76,7 +79,7 @@ func (c Config) ingest() ingest.Config {
 	return ingest.Config{
 		PackRecords: c.PackRecords, PackBytes: c.PackBytes, Window: c.Window, CommitInterval: c.CommitInterval,
 		NodeSlots: c.NodeSlots, NodeTimeout: c.NodeTimeout, NodeExecutions: c.NodeExecutions,
-		Retries: c.Retries, RetryBackoff: c.RetryBackoff, DrainTimeout: c.DrainTimeout,
+		Retries: c.Retries, RetryBackoff: c.RetryBackoff, DrainTimeout: c.DrainTimeout, Watches: c.Watches,
 		State: state.Config{
 			Timeout: c.InactivityTimeout, Check: c.InactivityCheck,
 			Devices: c.StateDevices, Sessions: c.DeviceSessions,

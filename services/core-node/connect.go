@@ -22,15 +22,19 @@ func (s *Service) connect() {
 	compiler := rule.NewCompiler(rulenode.Catalogue(), rule.Services{Log: s.env.Log, Now: time.Now})
 	s.chains = rule.NewChains(s.entities.RuleChains, s.entities.Devices, compiler)
 	s.ingest = ingest.New(s.config.ingest(), ingest.Deps{
-		Bus: s.bus, Store: s.store, Devices: s.entities.Devices, Chains: s.chains, Audience: hub,
+		Bus: s.bus, Store: s.store, Devices: s.entities.Devices, Chains: s.chains, Hub: hub,
 		Letters: deadletter.Writer{Bus: s.bus}, Metrics: ingest.NewMetrics(s.env.Metrics), Log: s.env.Log, Now: time.Now,
+	})
+	s.watches = live.NewWatches(live.Options{
+		Hub: hub, Bus: s.bus, Values: s.store, Partitions: s.partitions, Here: s.ingest.Owns, Budget: s.config.WatchBudget,
+		Metrics: live.NewMetrics(s.env.Metrics), Log: s.env.Log,
 	})
 	s.calls = calls.Calls{Bus: s.bus, Devices: s.entities.Devices, Slots: s.config.CallSlots, Log: s.env.Log}
 
 	guard := auth.NewGuard(s.entities)
 	reader := history.New(s.store, history.DefaultOptions())
 	s.sockets = websocket.New(websocket.Deps{
-		Accounts: s.accounts, Guard: guard, Values: s.store, History: reader, Live: hub,
+		Accounts: s.accounts, Guard: guard, Values: s.store, History: reader, Live: s.watches,
 		Settings: s.config.WebSocket, Log: s.env.Log, Metrics: s.env.Metrics,
 	})
 	s.handler = httpapi.New(httpapi.Deps{

@@ -11,17 +11,14 @@ import (
 	"net/http"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/bus/topics"
 	"github.com/sluice-iot/sluice/process"
-	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
-	"github.com/sluice-iot/sluice/proto/ident"
 	"github.com/sluice-iot/sluice/services/core-node/internal/auth"
 	"github.com/sluice-iot/sluice/services/core-node/internal/calls"
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ingest"
+	"github.com/sluice-iot/sluice/services/core-node/internal/live"
 	"github.com/sluice-iot/sluice/services/core-node/internal/password"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
@@ -47,10 +44,13 @@ type Service struct {
 	accounts *auth.Accounts
 	chains   *rule.Chains
 	ingest   *ingest.Ingest
+	watches  *live.Watches
 	calls    calls.Calls
 	sockets  *websocket.Server
 	handler  http.Handler
 	listener net.Listener // nil when others serve handler
+	// partitions is how many each owned topic has.
+	partitions int
 	// broken is told when the store cannot go on.
 	broken chan error
 
@@ -96,6 +96,9 @@ func (s *Service) open(ctx context.Context) (err error) {
 	s.accounts = auth.New(auth.Options{
 		Users: s.entities.Users, Passwords: hasher, Sessions: s.store, Key: key, Settings: s.config.Auth, Log: s.env.Log,
 	})
+	if s.partitions, err = s.bus.Partitions(ctx, topics.RuleEngine); err != nil {
+		return fmt.Errorf("find the partitions: %w", err)
+	}
 	s.connect()
 	if s.config.HTTPListen != "" {
 		if s.listener, err = net.Listen("tcp", s.config.HTTPListen); err != nil {
@@ -121,6 +124,7 @@ func (s *Service) Run(ctx context.Context) error {
 		process.RunnerFunc(s.followEvents),
 		process.RunnerFunc(s.sweepReplies),
 		process.RunnerFunc(func(ctx context.Context) error { return owned.Run(ctx, s.ingest.Own, s.calls.Answer) }),
+		process.RunnerFunc(s.watches.Run),
 		process.RunnerFunc(s.sockets.Run),
 		process.RunnerFunc(s.serve),
 	).Run(ctx)
@@ -140,38 +144,6 @@ func (s *Service) watchStore(ctx context.Context) error {
 func (s *Service) sweepReplies(ctx context.Context) error {
 	s.bus.SweepReplies(ctx)
 	return nil
-}
-
-// followEvents drops what this node holds of entities that changed.
-func (s *Service) followEvents(ctx context.Context) error {
-	err := s.bus.Tail(ctx, topics.Events, nil, func(r bus.Record) {
-		var event sluicepb.EntityEvent
-		if err := proto.Unmarshal(r.Value, &event); err != nil {
-			s.env.Log.Warn("entity event that cannot be read", "err", err)
-			return
-		}
-		if err := s.entities.Observe(ctx, &event); err != nil {
-			s.env.Log.Warn("entity event not applied", "err", err)
-		}
-		tenant, _ := ident.FromBytes(event.GetTenantId()) // Observe has refused what is no id
-		id, _ := ident.FromBytes(event.GetEntity().GetId())
-		s.changed(ident.TenantID{ID: tenant}, ident.EntityID{Type: event.GetEntity().GetType(), ID: id})
-	})
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("follow entity events: %w", err)
-	}
-	return nil
-}
-
-func (s *Service) changed(tenant ident.TenantID, e ident.EntityID) {
-	switch e.Type {
-	case ident.User:
-		s.accounts.Forget(e.ID)
-	case ident.RuleChain, ident.DeviceProfile:
-		s.chains.Forget(tenant)
-	case ident.Device:
-		s.ingest.Changed(tenant, ident.DeviceID{ID: e.ID})
-	}
 }
 
 // serve answers people on the service's own listener, if there is one.

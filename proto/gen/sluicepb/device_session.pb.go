@@ -1054,7 +1054,9 @@ type Watching struct {
 	// epoch of the owner's lease.
 	Epoch int64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// begun are those of the entities, by their place in the request, that the owner has not been telling of until now.
-	Begun         []uint32 `protobuf:"varint,2,rep,packed,name=begun,proto3" json:"begun,omitempty"`
+	Begun []uint32 `protobuf:"varint,2,rep,packed,name=begun,proto3" json:"begun,omitempty"`
+	// refused are those it has no room for.
+	Refused       []uint32 `protobuf:"varint,3,rep,packed,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1099,6 +1101,13 @@ func (x *Watching) GetEpoch() int64 {
 func (x *Watching) GetBegun() []uint32 {
 	if x != nil {
 		return x.Begun
+	}
+	return nil
+}
+
+func (x *Watching) GetRefused() []uint32 {
+	if x != nil {
+		return x.Refused
 	}
 	return nil
 }
@@ -1240,10 +1249,11 @@ const file_device_session_proto_rawDesc = "" +
 	"\bentities\x18\x02 \x03(\v2\x13.sluice.v1.EntityIdR\bentities\"V\n" +
 	"\x0fUnwatchEntities\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12/\n" +
-	"\bentities\x18\x02 \x03(\v2\x13.sluice.v1.EntityIdR\bentities\"6\n" +
+	"\bentities\x18\x02 \x03(\v2\x13.sluice.v1.EntityIdR\bentities\"P\n" +
 	"\bWatching\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x03R\x05epoch\x12\x14\n" +
-	"\x05begun\x18\x02 \x03(\rR\x05begun\"5\n" +
+	"\x05begun\x18\x02 \x03(\rR\x05begun\x12\x18\n" +
+	"\arefused\x18\x03 \x03(\rR\arefused\"5\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessageB1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"

@@ -126,6 +126,12 @@ func (a *Accounts) current(ctx context.Context, p parsed) error {
 // Forget drops what is remembered of a user; call it after the user changed or went.
 func (a *Accounts) Forget(user ident.ID) { a.notBefore.Invalidate(user) }
 
+// ForgetAll drops what is remembered of all users and sessions.
+func (a *Accounts) ForgetAll() {
+	a.notBefore.InvalidateAll()
+	a.sessions.ended.InvalidateAll()
+}
+
 // Login checks a password. Unknown users and wrong passwords get the same answer after the same time.
 func (a *Accounts) Login(ctx context.Context, email, password string) (Pair, error) {
 	if email == "" || password == "" {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unique"
 
 	"github.com/sluice-iot/sluice/proto/fault"
@@ -64,6 +65,8 @@ type index struct {
 	store storage.Entities
 	rows  map[ident.EntityType]func(storage.Document) (row, error)
 	limit int
+	life  time.Duration
+	now   func() time.Time
 
 	mu    sync.Mutex // never held while a listing's lock is waited for
 	lists map[listKey]*listing
@@ -82,17 +85,21 @@ type listing struct {
 	element *list.Element // guarded by index.mu; nil once evicted
 	size    int           // what index.bytes counts for it; guarded by index.mu
 
-	mu     sync.RWMutex
-	loaded bool
-	rows   []row
-	bytes  int
+	mu      sync.RWMutex
+	loaded  bool
+	expires time.Time // of what was loaded
+	rows    []row
+	bytes   int
 }
 
 // errTooMany: a tenant's rows alone are more than the index may hold.
 var errTooMany = errors.New("too many entities to list from memory")
 
-func newIndex(store storage.Entities, limit int, rows map[ident.EntityType]func(storage.Document) (row, error)) *index {
-	return &index{store: store, rows: rows, limit: limit, lists: map[listKey]*listing{}, used: list.New()}
+func newIndex(store storage.Entities, o Options, rows map[ident.EntityType]func(storage.Document) (row, error)) *index {
+	return &index{
+		store: store, rows: rows, limit: o.IndexBytes, life: o.IndexLife, now: o.Now,
+		lists: map[listKey]*listing{}, used: list.New(),
+	}
 }
 
 // refresh reads one entity again, if its list is kept.
@@ -160,6 +167,15 @@ func (x *index) account(l *listing) {
 	}
 }
 
+// clear drops all lists.
+func (x *index) clear() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for x.used.Len() > 0 {
+		x.evict(x.used.Back().Value.(*listing))
+	}
+}
+
 func (x *index) forget(l *listing) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -191,14 +207,21 @@ func (x *index) listing(key listKey) *listing {
 	return l
 }
 
-// load fills an empty list. Changes wait for it: they are read again after.
+// load fills a list that is empty or too old. Changes wait for it: they are read again after.
 func (x *index) load(ctx context.Context, l *listing) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.loaded {
+	now := x.now()
+	l.mu.RLock()
+	fresh := l.loaded && now.Before(l.expires)
+	l.mu.RUnlock()
+	if fresh {
 		return nil
 	}
-	l.rows, l.bytes = nil, listingBytes
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.loaded && now.Before(l.expires) {
+		return nil
+	}
+	next := listing{bytes: listingBytes} // what is shown stays whole until this is
 	for d, err := range x.store.List(ctx, l.key.tenant, l.key.kind, ident.ID{}) {
 		if err != nil {
 			return err
@@ -207,14 +230,15 @@ func (x *index) load(ctx context.Context, l *listing) error {
 		if err != nil {
 			return err
 		}
-		l.put(r)
-		if l.bytes > x.limit {
-			l.rows = nil
+		next.put(r)
+		if next.bytes > x.limit {
+			l.loaded, l.rows = false, nil
 			x.forget(l)
 			return errTooMany
 		}
 	}
-	l.loaded = true
+	l.rows, l.bytes = next.rows, next.bytes
+	l.loaded, l.expires = true, now.Add(x.life)
 	x.account(l)
 	return nil
 }

@@ -31,6 +31,9 @@ type Options struct {
 	Now       func() time.Time // nil: time.Now
 	// IndexBytes bounds the lists kept in memory, over all tenants; 0 means 32 MiB.
 	IndexBytes int
+	// IndexLife is how long a list is shown without being loaded again, should the event of a change be missed; 0 means
+	// a minute.
+	IndexLife time.Duration
 	// ActivationTTL is how long an activation link works; 0 means a day.
 	ActivationTTL time.Duration
 }
@@ -63,6 +66,9 @@ func New(store storage.Entities, o Options) *Registry {
 	if o.IndexBytes == 0 {
 		o.IndexBytes = 32 << 20
 	}
+	if o.IndexLife == 0 {
+		o.IndexLife = time.Minute
+	}
 	if o.ActivationTTL == 0 {
 		o.ActivationTTL = 24 * time.Hour
 	}
@@ -74,7 +80,7 @@ func New(store storage.Entities, o Options) *Registry {
 	devices := newRepository[storedDevice](r, ident.Device)
 	profiles := newRepository[Profile](r, ident.DeviceProfile)
 	chains := newRepository[RuleChain](r, ident.RuleChain)
-	r.index = newIndex(store, o.IndexBytes, map[ident.EntityType]func(storage.Document) (row, error){
+	r.index = newIndex(store, o, map[ident.EntityType]func(storage.Document) (row, error){
 		ident.Tenant: tenants.row, ident.TenantProfile: tenantProfiles.row, ident.User: users.row, ident.Customer: customers.row,
 		ident.Device: devices.row, ident.DeviceProfile: profiles.row, ident.RuleChain: chains.row,
 	})
@@ -99,6 +105,9 @@ func (r *Registry) Observe(ctx context.Context, event *sluicepb.EntityEvent) err
 	}
 	return r.index.refresh(ctx, ident.TenantID{ID: tenant}, ident.EntityID{Type: event.GetEntity().GetType(), ID: id})
 }
+
+// Forget drops this node's lists: they are loaded again when asked for. It is for when changes may have been missed.
+func (r *Registry) Forget() { r.index.clear() }
 
 // TenantOf says which tenant's a user, customer, device profile, rule chain or tenant is, whoever
 // asks; zero is the system's. Devices are not found by it.

@@ -9,10 +9,10 @@ import (
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/services/core-node/internal/deadletter"
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
+	"github.com/sluice-iot/sluice/services/core-node/internal/live"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
 	"github.com/sluice-iot/sluice/services/core-node/internal/state"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
-	"github.com/sluice-iot/sluice/services/core-node/internal/telemetry"
 )
 
 // Config is the settings of every partition.
@@ -27,18 +27,19 @@ type Config struct {
 	Retries        int           // of a message that failed by its own fault
 	RetryBackoff   time.Duration // before the first; doubles up to a minute
 	DrainTimeout   time.Duration // for what is in hand at a stop
+	Watches        int           // most entities watched by other nodes, each node counted
 	State          state.Config
 }
 
 // Deps is what partitions work with. All are required.
 type Deps struct {
-	Bus      bus.Bus
-	Store    storage.Telemetry
-	Devices  entity.Devices
-	Chains   *rule.Chains
-	Audience telemetry.Audience
-	Letters  deadletter.Writer
-	Metrics  *Metrics
-	Log      *slog.Logger
-	Now      func() time.Time
+	Bus     bus.Bus
+	Store   storage.Telemetry
+	Devices entity.Devices
+	Chains  *rule.Chains
+	Hub     *live.Hub
+	Letters deadletter.Writer
+	Metrics *Metrics
+	Log     *slog.Logger
+	Now     func() time.Time
 }

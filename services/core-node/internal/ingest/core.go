@@ -111,6 +111,10 @@ func (p *partition) dispatch(ctx context.Context, m coreMessage) (*sluicepb.Core
 		return p.deleteTelemetry(ctx, m, body.DeleteTelemetry)
 	case *sluicepb.CoreMessage_EntityLifecycle:
 		return nil, p.lifecycle(ctx, m, body.EntityLifecycle)
+	case *sluicepb.CoreMessage_Watch:
+		return p.watch(body.Watch)
+	case *sluicepb.CoreMessage_Unwatch:
+		return nil, p.unwatch(body.Unwatch)
 	}
 	return nil, fault.New(fault.Invalid, "core message of no known kind")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/sluice-iot/sluice/bus/topics"
@@ -95,6 +96,16 @@ func (g *Ingest) open(ctx context.Context, lease ring.Lease) (*partition, error)
 	p.build(stamp)
 	return p, nil
 }
+
+// Owns reports whether this node processes a partition now.
+func (g *Ingest) Owns(partition int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.running[partition] != nil
+}
+
+// node is this node's name, as others address it.
+func (g *Ingest) node() string { return strings.TrimPrefix(g.d.Bus.ReplyTopic(), topics.CoreResponses) }
 
 // Ready returns nil, or what a partition is waiting for.
 func (g *Ingest) Ready() error {

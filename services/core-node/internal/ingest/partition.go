@@ -12,6 +12,7 @@ import (
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/bus/topics"
 	"github.com/sluice-iot/sluice/proto/ident"
+	"github.com/sluice-iot/sluice/services/core-node/internal/live"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
 	"github.com/sluice-iot/sluice/services/core-node/internal/state"
@@ -40,14 +41,16 @@ type partition struct {
 	changes chan change
 	failure chan error
 
-	saver   *telemetry.Saver
-	engine  *rule.Engine
-	tracker *state.Tracker
-	current *pack // the one being handled, nil for what comes by itself
-	memo    memo
-	tally   tally
-	inHand  int
-	tracked int // devices, as published
+	audience *live.Audience
+	saver    *telemetry.Saver
+	engine   *rule.Engine
+	tracker  *state.Tracker
+	current  *pack // the one being handled, nil for what comes by itself
+	memo     memo
+	tally    tally
+	inHand   int
+	tracked  int // devices, as published
+	watches  int // of other nodes, as published
 	// failed are flights that ended by their own fault and have yet to become letters.
 	failed   []*rule.Flight
 	letters  []letter
@@ -73,7 +76,11 @@ func (p *partition) build(stamp int64) {
 	p.adopted = make(chan []*state.Device)
 	p.changes = make(chan change, 1024)
 	p.failure = make(chan error, 8)
-	p.saver = telemetry.NewSaver(p.d.Store, p.d.Audience, p.d.Now, stamp)
+	p.audience = live.NewAudience(live.AudienceOptions{
+		Local: p.d.Hub, Bus: p.d.Bus, Node: p.g.node(), Partition: p.lease.Partition(), Epoch: p.lease.Epoch(),
+		Most: p.c.Watches, Lost: p.d.Metrics.updatesLost.Inc,
+	})
+	p.saver = telemetry.NewSaver(p.d.Store, p.audience, p.d.Now, stamp)
 	p.engine = rule.NewEngine(rule.Options{
 		Saver: p.saver, Stored: p.stored, Finished: p.finished, Steady: p.steady,
 		Slots: p.c.NodeSlots, Timeout: p.c.NodeTimeout, Executions: p.c.NodeExecutions,
@@ -100,6 +107,7 @@ func (p *partition) run(ctx context.Context) error {
 		commits.Go(func() { p.report(s.commits(hard, p.c.CommitInterval, stopCommits, p.committer(s))) })
 	}
 	readers.Go(func() { p.report(p.load(soft)) })
+	readers.Go(func() { p.announce(soft) })
 
 	err := p.loop(soft, hard)
 	stop()
@@ -118,6 +126,7 @@ func (p *partition) run(ctx context.Context) error {
 	p.d.Metrics.givenBack.Add(float64(p.inHand))
 	p.d.Metrics.inHand.Sub(float64(p.inHand))
 	p.track(0)
+	p.d.Metrics.watches.Sub(float64(p.watches))
 	p.clearTrouble()
 	return errors.Join(err, p.closeReaders())
 }
@@ -167,6 +176,8 @@ func (p *partition) committer(s *source) func(context.Context, int64, int64) err
 func (p *partition) loop(soft, hard context.Context) error {
 	check := time.NewTicker(p.c.State.Check)
 	defer check.Stop()
+	tend := time.NewTicker(time.Second)
+	defer tend.Stop()
 	for {
 		var err error
 		select {
@@ -183,6 +194,9 @@ func (p *partition) loop(soft, hard context.Context) error {
 			err = p.renew(hard, c)
 		case <-check.C:
 			p.tracker.Check()
+		case <-tend.C:
+			p.audience.Tend(p.d.Now())
+			p.countWatches()
 		case <-p.retries.due():
 			err = p.retry(hard)
 		}

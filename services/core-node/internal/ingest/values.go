@@ -307,7 +307,7 @@ func (p *partition) remove(ctx context.Context, doing string, op func() error) e
 }
 
 func (p *partition) tellWatchers(e ident.EntityID, scope storage.Scope, deleted []string) {
-	if p.d.Audience.Watched(e) {
-		p.d.Audience.Publish([]live.Update{{Entity: e, Scope: scope, Time: millis(p.d.Now()), Deleted: deleted}})
+	if p.audience.Watched(e) {
+		p.audience.Publish([]live.Update{{Entity: e, Scope: scope, Time: millis(p.d.Now()), Deleted: deleted}})
 	}
 }

@@ -68,7 +68,7 @@ func newWorld(t testing.TB) *world {
 		devices: &devices{known: map[ident.DeviceID]entity.Device{}}, chain: chain, kinds: rulenode.Catalogue(),
 		config: Config{
 			PackRecords: 2000, PackBytes: 4 << 20, Window: 20_000, CommitInterval: time.Millisecond, NodeSlots: 4,
-			NodeTimeout: time.Second, NodeExecutions: 100, RetryBackoff: time.Millisecond, DrainTimeout: 5 * time.Second,
+			NodeTimeout: time.Second, NodeExecutions: 100, RetryBackoff: time.Millisecond, DrainTimeout: 5 * time.Second, Watches: 1000,
 			State: state.Config{Timeout: 10 * time.Minute, Check: time.Minute, Devices: 100_000, Sessions: 4},
 		},
 	}
@@ -81,7 +81,7 @@ func (w *world) start() {
 	w.metrics = prometheus.NewRegistry()
 	compiler := rule.NewCompiler(w.kinds, rule.Services{Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	w.deps = Deps{
-		Bus: w.bus, Store: w.store, Devices: w.devices, Chains: rule.NewChains(w, w.devices, compiler), Audience: w.hub,
+		Bus: w.bus, Store: w.store, Devices: w.devices, Chains: rule.NewChains(w, w.devices, compiler), Hub: w.hub,
 		Letters: deadletter.Writer{Bus: w.bus}, Metrics: NewMetrics(w.metrics), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	}
 	ctx, stop := context.WithCancel(context.Background())

@@ -107,3 +107,11 @@ func (c *Chains) Forget(tenant ident.TenantID) {
 		}
 	}
 }
+
+// ForgetAll drops every chain.
+func (c *Chains) ForgetAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.generation++
+	clear(c.kept)
+}

@@ -17,14 +17,22 @@ import (
 // latestScope asks for points only that are not older than the newest known.
 const latestScope = "LATEST_TELEMETRY"
 
-// handleCommands runs commands in order; false when one ended the session.
+// handleCommands runs commands in order; false when one ended the session. All subscriptions of a frame are made before
+// the first answer is read, so that their owners are asked together.
 func (s *session) handleCommands(ctx context.Context, commands []command) bool {
-	for _, c := range commands {
+	answers := make([]answer, len(commands))
+	for i, c := range commands {
 		if s.isEnded() {
 			return false
 		}
 		s.server.metrics.commands.Inc()
-		if err := s.command(ctx, c); err != nil {
+		answers[i] = s.begin(ctx, c)
+	}
+	for i, c := range commands {
+		if s.isEnded() {
+			return false
+		}
+		if err := s.finish(ctx, answers[i]); err != nil {
 			code, message := describe(err)
 			if code == codeFailed {
 				s.server.Log.Debug("run websocket command", "type", c.Type, "err", err)
@@ -52,36 +60,57 @@ func bad(format string, args ...any) error {
 	return fault.New(fault.Invalid, fmt.Sprintf(format, args...))
 }
 
-func (s *session) command(ctx context.Context, c command) error {
+// answer is what is left to do of a command: reading, and sending what was read. It may be nil.
+type answer func(ctx context.Context) error
+
+// begin checks a command and makes its subscription, if it asks for one.
+func (s *session) begin(ctx context.Context, c command) answer {
 	ctx, cancel := context.WithTimeout(ctx, s.server.Settings.CommandTimeout)
 	defer cancel()
+	reply, err := s.command(ctx, c)
+	if err != nil {
+		return func(context.Context) error { return err }
+	}
+	return reply
+}
+
+func (s *session) finish(ctx context.Context, reply answer) error {
+	if reply == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.server.Settings.CommandTimeout)
+	defer cancel()
+	return reply(ctx)
+}
+
+func (s *session) command(ctx context.Context, c command) (answer, error) {
 	if c.ID < 0 {
-		return bad("cmdId: %d is negative", c.ID)
+		return nil, bad("cmdId: %d is negative", c.ID)
 	}
 	switch c.Type {
 	case attributesCommand, timeseriesCommand:
 		if c.Unsubscribe {
 			s.drop(c)
-			return nil
+			return nil, nil //nolint:nilnil // nothing is answered
 		}
 	case historyCommand:
 	default:
-		return bad("type: %q is not supported", c.Type)
+		return nil, bad("type: %q is not supported", c.Type)
 	}
 	e, err := c.entity()
 	if err != nil {
-		return bad("%v", err)
+		return nil, bad("%v", err)
 	}
 	if _, err := s.server.Guard.Values(ctx, s.principal, e, auth.ReadValues); err != nil {
-		return err
+		return nil, err
 	}
 	switch c.Type {
 	case attributesCommand:
-		return s.followAttributes(ctx, c, e)
+		return s.followAttributes(c, e)
 	case timeseriesCommand:
-		return s.followSeries(ctx, c, e)
+		return s.followSeries(c, e)
 	}
-	return s.sendHistory(ctx, c, e)
+	return s.sendHistory(c, e)
 }
 
 // drop ends one subscription, or all of the session's when no entity is named.
@@ -103,8 +132,9 @@ func (s *session) unsubscribe(id int64) {
 	}
 }
 
-// follow subscribes, has the first answer read, and sends it. A subscription with the same id is replaced.
-func (s *session) follow(sub *subscription, answer func() ([]history.Series, error)) error {
+// follow subscribes. The answer waits until updates come, has what was before read, and sends it. A subscription with
+// the same id is replaced.
+func (s *session) follow(sub *subscription, first func(context.Context) ([]history.Series, error)) answer {
 	s.unsubscribe(sub.id)
 	if len(s.subscriptions) >= s.server.Settings.Subscriptions {
 		s.end(websocket.StatusPolicyViolation, "too many subscriptions")
@@ -115,22 +145,31 @@ func (s *session) follow(sub *subscription, answer func() ([]history.Series, err
 	sub.stop = s.server.Live.Watch(sub.entity, sub.deliver)
 	s.subscriptions[sub.id] = sub
 	s.server.metrics.subscriptions.Inc()
-	first, err := answer()
-	if err != nil {
-		s.unsubscribe(sub.id)
-		return err
+	return func(ctx context.Context) error {
+		if s.subscriptions[sub.id] != sub {
+			return nil // a later command of the frame ended it
+		}
+		err := s.server.Live.Settle(ctx, sub.entity)
+		var found []history.Series
+		if err == nil {
+			found, err = first(ctx)
+		}
+		if err != nil {
+			s.unsubscribe(sub.id)
+			return err
+		}
+		sub.loaded(found)
+		return nil
 	}
-	sub.loaded(first)
-	return nil
 }
 
-func (s *session) followAttributes(ctx context.Context, c command, e ident.EntityID) error {
+func (s *session) followAttributes(c command, e ident.EntityID) (answer, error) {
 	scopes, err := attributeScopes(c.Scope)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	keys := c.keys()
-	return s.follow(&subscription{id: c.ID, entity: e, scopes: scopes, keys: set(keys)}, func() ([]history.Series, error) {
+	return s.follow(&subscription{id: c.ID, entity: e, scopes: scopes, keys: set(keys)}, func(ctx context.Context) ([]history.Series, error) {
 		var found []history.Series
 		for _, scope := range scopes {
 			entries, err := s.server.Values.Attributes(ctx, e, scope, keys)
@@ -140,7 +179,7 @@ func (s *session) followAttributes(ctx context.Context, c command, e ident.Entit
 			found = appendEntries(found, entries)
 		}
 		return found, nil
-	})
+	}), nil
 }
 
 func attributeScopes(name string) ([]storage.Scope, error) {
@@ -183,19 +222,19 @@ func set(keys []string) map[string]bool {
 }
 
 // followSeries answers the latest values, or those of a window that has begun, and goes on live.
-func (s *session) followSeries(ctx context.Context, c command, e ident.EntityID) error {
+func (s *session) followSeries(c command, e ident.EntityID) (answer, error) {
 	keys := c.keys()
 	sub := &subscription{
 		id: c.ID, entity: e, scopes: []storage.Scope{storage.Timeseries}, keys: set(keys), latest: c.Scope == latestScope,
 	}
 	if keys == nil || c.TimeWindow <= 0 {
-		return s.follow(sub, func() ([]history.Series, error) { return s.latest(ctx, e, keys) })
+		return s.follow(sub, func(ctx context.Context) ([]history.Series, error) { return s.latest(ctx, e, keys) }), nil
 	}
 	query, err := s.query(c, storage.Span{Start: c.StartTs, End: c.StartTs + c.TimeWindow})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.follow(sub, func() ([]history.Series, error) { return s.server.History.Read(ctx, e, query) })
+	return s.follow(sub, func(ctx context.Context) ([]history.Series, error) { return s.server.History.Read(ctx, e, query) }), nil
 }
 
 // latest reads newest values; a key asked for that has none shows null now.
@@ -218,20 +257,21 @@ func (s *session) latest(ctx context.Context, e ident.EntityID, keys []string) (
 }
 
 // sendHistory answers one range and follows nothing.
-func (s *session) sendHistory(ctx context.Context, c command, e ident.EntityID) error {
+func (s *session) sendHistory(c command, e ident.EntityID) (answer, error) {
 	if c.keys() == nil {
-		return bad("keys: is required")
+		return nil, bad("keys: is required")
 	}
 	query, err := s.query(c, storage.Span{Start: c.StartTs, End: c.EndTs})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	found, err := s.server.History.Read(ctx, e, query)
-	if err != nil {
+	return func(ctx context.Context) error {
+		found, err := s.server.History.Read(ctx, e, query)
+		if err == nil {
+			s.send(newAnswer(c.ID, found))
+		}
 		return err
-	}
-	s.send(newAnswer(c.ID, found))
-	return nil
+	}, nil
 }
 
 func (s *session) query(c command, within storage.Span) (history.Query, error) {
