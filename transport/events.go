@@ -51,8 +51,11 @@ func (t *Transport) followOnce(ctx context.Context) error {
 		select {
 		case <-ready:
 			// What was remembered before may have changed unheard.
-			t.events.missed.Store(t.events.heard.Add(1))
+			again := t.events.missed.Swap(t.events.heard.Add(1)) != 0
 			t.events.followed.Store(true)
+			if again {
+				t.sessions.moved.note(nil)
+			}
 		case <-stopped:
 		}
 	}()
@@ -69,6 +72,10 @@ func (t *Transport) onEvent(r bus.Record) {
 	var e sluicepb.EntityEvent
 	if err := proto.Unmarshal(r.Value, &e); err != nil {
 		t.log.Warn("an entity event cannot be read", slog.Int64("offset", r.Offset), slog.Any("err", err))
+		return
+	}
+	if o := e.GetOwner(); o != nil {
+		t.sessions.moved.note(o)
 		return
 	}
 	if e.GetEntity().GetType() != ident.Device {

@@ -17,17 +17,23 @@ func (r *sessions) renew(now time.Time) {
 			r.mu.Unlock()
 			return
 		}
-		err := r.announce(s, nil)
-		if err == nil {
-			s.announced = now
-			r.unlink(s)
-			r.append(s)
-		}
+		err := r.announceAgain(s, now)
 		r.mu.Unlock()
 		if err != nil {
 			return
 		}
 	}
+}
+
+// announceAgain tells the owner that s is open still. Only under the lock.
+func (r *sessions) announceAgain(s *session, now time.Time) error {
+	if err := r.announce(s, true, nil); err != nil {
+		return err
+	}
+	s.announced = now
+	r.unlink(s)
+	r.append(s)
+	return nil
 }
 
 // refresh notes that a device with a session changed, so that its uplinks carry its present name,

@@ -93,6 +93,7 @@ const housekeeping = time.Second
 func (t *Transport) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
 	wait.Go(func() { t.followEvents(ctx) })
+	wait.Go(func() { t.sessions.followOwners(ctx) })
 	t.keepHouse(ctx)
 	wait.Wait()
 	t.credentials.close()

@@ -28,6 +28,7 @@ type sessions struct {
 	oldest, newest *session
 	// stale are devices that changed while they have a session.
 	stale map[ident.DeviceID]struct{}
+	moved moved
 }
 
 // session implements Session.
@@ -48,7 +49,7 @@ type session struct {
 func newSessions(t *Transport, node string) *sessions {
 	return &sessions{
 		t: t, node: node,
-		byID: map[ident.ID]*session{}, byDevice: map[ident.DeviceID]*session{}, stale: map[ident.DeviceID]struct{}{},
+		byID: map[ident.ID]*session{}, byDevice: map[ident.DeviceID]*session{}, stale: map[ident.DeviceID]struct{}{}, moved: newMoved(),
 	}
 }
 
@@ -96,7 +97,7 @@ func (r *sessions) open(s *session, done func(error)) error {
 		r.mu.Unlock()
 		return fault.New(fault.Unavailable, "too many sessions")
 	}
-	if err := r.announce(s, done); err != nil {
+	if err := r.announce(s, false, done); err != nil {
 		r.mu.Unlock()
 		if errors.Is(err, bus.ErrFull) {
 			return bus.ErrFull
@@ -119,10 +120,10 @@ func (r *sessions) open(s *session, done func(error)) error {
 }
 
 // announce tells the device's owner of s: that it is open, or (again) that it still is.
-func (r *sessions) announce(s *session, done func(error)) error {
+func (r *sessions) announce(s *session, again bool, done func(error)) error {
 	message := coreMessage(s.device)
 	message.Body = &sluicepb.CoreMessage_SessionOpened{SessionOpened: &sluicepb.SessionOpened{
-		SessionId: s.id[:], TransportNode: r.node, OpenedAtMs: s.openedAt, Transport: s.transport,
+		SessionId: s.id[:], TransportNode: r.node, OpenedAtMs: s.openedAt, Transport: s.transport, Again: again,
 	}}
 	return r.t.report(message, s.device, "opened", done)
 }

@@ -150,11 +150,15 @@ func (p *partition) sessionOpened(ctx context.Context, m coreMessage, opened *sl
 	if err != nil || id.IsZero() {
 		return fault.New(fault.Invalid, "session without an id")
 	}
-	p.d.Metrics.sessions.Inc()
+	if !opened.GetAgain() {
+		p.d.Metrics.sessions.Inc()
+	}
 	return p.withDevice(ctx, m, func(d *state.Device) {
-		s := state.Session{ID: id, Node: opened.GetTransportNode(), Transport: opened.GetTransport()}
-		for _, replaced := range p.tracker.Opened(d, s, opened.GetOpenedAtMs()) {
-			p.downlink(replaced, d, &sluicepb.DeviceDownlink{Body: &sluicepb.DeviceDownlink_CloseSession{
+		s := state.Session{
+			ID: id, Node: opened.GetTransportNode(), Transport: opened.GetTransport(), OpenedAt: opened.GetOpenedAtMs(),
+		}
+		for _, over := range p.tracker.Opened(d, s, opened.GetAgain()) {
+			p.downlink(over, d, &sluicepb.DeviceDownlink{Body: &sluicepb.DeviceDownlink_CloseSession{
 				CloseSession: &sluicepb.CloseSession{Reason: sluicepb.CloseReason_TAKEN_OVER},
 			}})
 		}

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -41,6 +42,7 @@ type Device struct {
 	alarm        int64
 	timeout      int64 // of its own; 0: the setting's
 	keptActivity int64 // what the store has
+	lost         int64 // since when it has no session, though it is connected; 0: it has, or is not
 }
 
 // Session is one connection of a device.
@@ -48,13 +50,24 @@ type Session struct {
 	ID        ident.ID
 	Node      string // of the transport: its response topic reaches the session
 	Transport string
+	OpenedAt  int64 // ms since the epoch, by the transport's clock
+
+	seen int64 // when it was last announced, ms
+}
+
+// later reports whether s was opened after o.
+func (s *Session) later(o *Session) bool {
+	return s.OpenedAt > o.OpenedAt || s.OpenedAt == o.OpenedAt && bytes.Compare(s.ID[:], o.ID[:]) > 0
 }
 
 // settled reports whether nothing will happen to d by itself: it is known to be silent, and nobody
 // needs its sessions.
 func (d *Device) settled() bool {
-	return !d.active && d.alarm > d.activity && len(d.Sessions) == 0
+	return !d.active && d.alarm > d.activity && len(d.Sessions) == 0 && !d.connected()
 }
+
+// connected reports whether d is known to be connected, as the store has it.
+func (d *Device) connected() bool { return d.connect > d.disconnect }
 
 // document is d's connectivity as rule messages carry it. A connection event does not speak of active.
 func (d *Device) document(withActive bool) string {

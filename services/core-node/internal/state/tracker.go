@@ -91,6 +91,7 @@ func (t *Tracker) Adopt(devices []*Device) {
 		if t.devices[d.ID] == nil && !d.settled() {
 			t.keep(d)
 			t.check(d)
+			t.expire(d, t.now().UnixMilli())
 		}
 	}
 }
@@ -138,26 +139,49 @@ func (t *Tracker) Active(d *Device, at int64) {
 	t.effects.Keep(d, changed, event, document)
 }
 
-// Opened notes a session of d. It returns the sessions of the same transport that it replaces. The device
+// SessionLife is how long a session is remembered that is not announced again, ms.
+const SessionLife = 180_000
+
+// Opened notes a session of d, or that it is open still (again). It returns the sessions that are over: those of the same
+// transport that it replaces, or itself when it is announced again and a later one has replaced it. The device
 // connected if it is the only one then: those replaced may have been dead for long, their transport with them.
-func (t *Tracker) Opened(d *Device, s Session, at int64) (replaced []Session) {
-	known := slices.ContainsFunc(d.Sessions, func(o Session) bool { return o.ID == s.ID })
-	d.Sessions = slices.DeleteFunc(d.Sessions, func(o Session) bool {
-		if o.Transport == s.Transport && o.ID != s.ID {
-			replaced = append(replaced, o)
+func (t *Tracker) Opened(d *Device, s Session, again bool) (over []Session) {
+	now := t.now().UnixMilli()
+	for i := range d.Sessions {
+		o := &d.Sessions[i]
+		switch {
+		case o.ID == s.ID:
+			o.seen = now
+			return nil
+		case again && o.Transport == s.Transport && o.later(&s):
+			return []Session{s}
 		}
-		return o.Transport == s.Transport
+	}
+	at := s.OpenedAt
+	d.Sessions = slices.DeleteFunc(d.Sessions, func(o Session) bool {
+		if o.Transport != s.Transport {
+			return false
+		}
+		// Whatever the clocks of the transports say: this one came later.
+		s.OpenedAt = max(s.OpenedAt, o.OpenedAt+1)
+		over = append(over, o)
+		return true
 	})
 	if len(d.Sessions) >= t.config.Sessions {
 		d.Sessions = slices.Delete(d.Sessions, 0, 1)
 	}
+	s.seen, d.lost = now, 0
 	d.Sessions = append(d.Sessions, s)
-	if !known && len(d.Sessions) == 1 && at > d.connect {
-		d.connect = at
-		t.effects.Keep(d, []values.KeyValue{moment(attrConnect, at)}, rule.ConnectEvent, d.document(false))
+	connected := at
+	if again && d.disconnect > d.connect {
+		connected = max(now, d.disconnect+1) // it was given up for lost
+	}
+	if len(d.Sessions) == 1 && connected > d.connect {
+		d.connect = connected
+		t.effects.Keep(d, []values.KeyValue{moment(attrConnect, connected)}, rule.ConnectEvent, d.document(false))
 	}
 	t.Active(d, at)
-	return replaced
+	return over
 }
 
 // Closed notes the end of a session of d. A device that loses its last one is still active until it has been silent
@@ -165,11 +189,35 @@ func (t *Tracker) Opened(d *Device, s Session, at int64) (replaced []Session) {
 func (t *Tracker) Closed(d *Device, session ident.ID, at int64) {
 	before := len(d.Sessions)
 	d.Sessions = slices.DeleteFunc(d.Sessions, func(s Session) bool { return s.ID == session })
-	if before == len(d.Sessions) || len(d.Sessions) > 0 || at <= d.disconnect {
+	if before != len(d.Sessions) && len(d.Sessions) == 0 {
+		t.disconnected(d, at)
+	}
+}
+
+// disconnected notes that d has no session any more.
+func (t *Tracker) disconnected(d *Device, at int64) {
+	d.lost = 0
+	at = max(at, d.connect) // another transport's clock may be behind
+	if at <= d.disconnect {
 		return
 	}
 	d.disconnect = at
 	t.effects.Keep(d, []values.KeyValue{moment(attrDisconnect, at)}, rule.DisconnectEvent, d.document(true))
+}
+
+// expire drops the sessions of d that are not announced any more: their transport is dead. A device whose sessions an
+// earlier owner knew gets as long to be announced to this one.
+func (t *Tracker) expire(d *Device, now int64) {
+	had := len(d.Sessions)
+	d.Sessions = slices.DeleteFunc(d.Sessions, func(s Session) bool { return now-s.seen > SessionLife })
+	switch {
+	case len(d.Sessions) > 0 || !d.connected():
+		d.lost = 0
+	case had > 0 || d.lost != 0 && now-d.lost > SessionLife:
+		t.disconnected(d, now)
+	case d.lost == 0:
+		d.lost = now
+	}
 }
 
 // TimeoutChanged notes that d's own timeout is now ms (0: it has none), which can make it inactive,
@@ -184,10 +232,12 @@ func (t *Tracker) TimeoutChanged(d *Device, ms int64) {
 	t.check(d)
 }
 
-// Check finds the devices that have fallen silent, and lets go of those that have nothing ahead.
+// Check finds the devices that have fallen silent and the sessions that are announced no more, and lets go of those that have nothing ahead.
 func (t *Tracker) Check() {
+	now := t.now().UnixMilli()
 	for id, d := range t.devices {
 		t.check(d)
+		t.expire(d, now)
 		if d.settled() {
 			delete(t.devices, id)
 		}

@@ -80,6 +80,12 @@ func (b *bench) state() *Device {
 	return d
 }
 
+// open tells of a session that is new, or not.
+func (b *bench) open(d *Device, s Session, at int64) []Session {
+	s.OpenedAt = at
+	return b.tracker.Opened(d, s, false)
+}
+
 func (b *bench) heard() { b.tracker.Active(b.state(), b.now.UnixMilli()) }
 
 func (b *bench) pass(d time.Duration) {
@@ -144,7 +150,7 @@ func TestCaseS3TimeoutOfItsOwn(t *testing.T) {
 func TestCaseS4DisconnectLeavesActive(t *testing.T) {
 	b := newBench(t)
 	s := Session{ID: ident.New(), Node: "mqtt-1", Transport: "MQTT"}
-	b.tracker.Opened(b.state(), s, b.now.UnixMilli())
+	b.open(b.state(), s, b.now.UnixMilli())
 	b.now = b.now.Add(time.Second)
 	b.tracker.Closed(b.state(), s.ID, b.now.UnixMilli())
 	b.tracker.Closed(b.state(), s.ID, b.now.UnixMilli()) // told twice
@@ -203,17 +209,17 @@ func TestTheNewestSessionOfATransportReplacesTheOthers(t *testing.T) {
 	second := Session{ID: ident.New(), Node: "mqtt-2", Transport: "MQTT"}
 	coap := Session{ID: ident.New(), Node: "coap-1", Transport: "COAP"}
 	d := b.state()
-	if replaced := b.tracker.Opened(d, first, 1); replaced != nil {
+	if replaced := b.open(d, first, 1); replaced != nil {
 		t.Errorf("the first replaced %v", replaced)
 	}
-	b.tracker.Opened(d, coap, 2)
-	if replaced := b.tracker.Opened(d, second, 3); len(replaced) != 1 || replaced[0] != first {
+	b.open(d, coap, 2)
+	if replaced := b.open(d, second, 3); len(replaced) != 1 || replaced[0].ID != first.ID {
 		t.Errorf("the second replaced %v", replaced)
 	}
-	if replaced := b.tracker.Opened(d, second, 3); replaced != nil || len(d.Sessions) != 2 { // told twice
+	if replaced := b.open(d, second, 3); replaced != nil || len(d.Sessions) != 2 { // told twice
 		t.Errorf("again it replaced %v, leaving %v", replaced, d.Sessions)
 	}
-	b.tracker.Opened(d, Session{ID: ident.New(), Transport: "LWM2M"}, 4)
+	b.open(d, Session{ID: ident.New(), Transport: "LWM2M"}, 4)
 	if len(d.Sessions) != 2 {
 		t.Errorf("%d sessions within a bound of 2", len(d.Sessions))
 	}
@@ -237,10 +243,10 @@ func TestConnectingAgain(t *testing.T) {
 	lost := Session{ID: ident.New(), Node: "mqtt-1", Transport: "MQTT"}
 	again := Session{ID: ident.New(), Node: "mqtt-2", Transport: "MQTT"}
 	at := b.now.UnixMilli()
-	b.tracker.Opened(d, lost, at)
-	b.tracker.Opened(d, again, at+1)
-	b.tracker.Opened(d, again, at+2) // told again
-	b.tracker.Opened(d, Session{ID: ident.New(), Transport: "COAP"}, at+3)
+	b.open(d, lost, at)
+	b.open(d, again, at+1)
+	b.open(d, again, at+2) // told again
+	b.open(d, Session{ID: ident.New(), Transport: "COAP"}, at+3)
 	b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "CONNECT_EVENT")
 	if got := b.stored[attrConnect].Long(); got != at+1 {
 		t.Errorf("last connected at %d, want %d", got, at+1)

@@ -1,0 +1,132 @@
+package state
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sluice-iot/sluice/proto/ident"
+)
+
+func session(node, transport string) Session {
+	return Session{ID: ident.New(), Node: node, Transport: transport}
+}
+
+// again tells of a session that is open still.
+func (b *bench) again(s Session) []Session { return b.tracker.Opened(b.state(), s, true) }
+
+// load is another owner taking over, which reads its devices.
+func (b *bench) load() {
+	b.t.Helper()
+	b.restart()
+	d, err := Read(b.t.Context(), b, b.device)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.tracker.Adopt([]*Device{d})
+}
+
+// A device that reconnects elsewhere before its old session's end is told stays connected and active.
+func TestALateDisconnectIsOfTheOldSession(t *testing.T) {
+	for name, second := range map[string]Session{"the same transport": session("mqtt-2", "MQTT"), "another transport": session("coap-1", "COAP")} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			first := session("mqtt-1", "MQTT")
+			b.open(b.state(), first, b.now.UnixMilli())
+			b.now = b.now.Add(time.Second)
+			b.open(b.state(), second, b.now.UnixMilli())
+			b.now = b.now.Add(time.Second)
+			b.tracker.Closed(b.state(), first.ID, b.now.UnixMilli())
+			for _, e := range b.events {
+				if e == "DISCONNECT_EVENT" {
+					t.Error("the device is told as disconnected")
+				}
+			}
+			if d := b.state(); len(d.Sessions) != 1 || d.Sessions[0].ID != second.ID || !b.stored[attrActive].Bool() {
+				t.Errorf("left %+v, stored %v", d.Sessions, b.stored)
+			}
+		})
+	}
+}
+
+// A new owner hears of both sessions, in any order; the one that was opened last stays.
+func TestANewOwnerKeepsTheLatestSession(t *testing.T) {
+	first, second := session("mqtt-1", "MQTT"), session("mqtt-2", "MQTT")
+	first.OpenedAt, second.OpenedAt = 1000, 2000
+	for _, order := range [][2]Session{{first, second}, {second, first}} {
+		b := newBench(t)
+		b.load()
+		over := append(b.again(order[0]), b.again(order[1])...)
+		if len(over) != 1 || over[0].ID != first.ID {
+			t.Errorf("over are %+v", over)
+		}
+		if d := b.state(); len(d.Sessions) != 1 || d.Sessions[0].ID != second.ID {
+			t.Errorf("left %+v", d.Sessions)
+		}
+	}
+}
+
+// A session that takes over is the later one, even if its transport's clock is behind.
+func TestTakingOverDoesNotCompareClocks(t *testing.T) {
+	b := newBench(t)
+	first, second := session("mqtt-1", "MQTT"), session("mqtt-2", "MQTT")
+	first.OpenedAt = 5000
+	b.open(b.state(), first, 5000)
+	if over := b.open(b.state(), second, 3000); len(over) != 1 || over[0].ID != first.ID {
+		t.Errorf("over are %+v", over)
+	}
+	if over := b.again(first); len(over) != 1 || over[0].ID != first.ID {
+		t.Errorf("the old one, announced again: over are %+v", over)
+	}
+}
+
+func TestSessionsOfADeadTransportAreDropped(t *testing.T) {
+	b := newBench(t)
+	dead, alive := session("mqtt-1", "MQTT"), session("coap-1", "COAP")
+	dead.OpenedAt, alive.OpenedAt = b.now.UnixMilli(), b.now.UnixMilli()
+	b.open(b.state(), dead, b.now.UnixMilli())
+	b.open(b.state(), alive, b.now.UnixMilli())
+	for range 4 {
+		b.pass(time.Minute)
+		b.again(alive)
+	}
+	b.want("CONNECT_EVENT", "ACTIVITY_EVENT")
+	if d := b.state(); len(d.Sessions) != 1 || d.Sessions[0].ID != alive.ID {
+		t.Errorf("left %+v", d.Sessions)
+	}
+	for range 4 {
+		b.pass(time.Minute)
+	}
+	b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "DISCONNECT_EVENT")
+	if got := b.stored[attrDisconnect].Long(); got != b.now.UnixMilli() {
+		t.Errorf("disconnected at %d, want %d", got, b.now.UnixMilli())
+	}
+	// It was only cut off from the bus.
+	b.pass(time.Second)
+	b.again(alive)
+	b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "DISCONNECT_EVENT", "CONNECT_EVENT")
+}
+
+// The owner and the transport died together: nobody is left to tell of the session's end.
+func TestANewOwnerFindsWhoIsGone(t *testing.T) {
+	b := newBench(t)
+	s := session("mqtt-1", "MQTT")
+	b.open(b.state(), s, b.now.UnixMilli())
+	b.load()
+	b.pass(time.Minute)
+	s.OpenedAt = b.state().connect
+	b.again(s) // this time only the owner died
+	for range 3 {
+		b.pass(time.Minute)
+		b.again(s)
+	}
+	b.want("CONNECT_EVENT", "ACTIVITY_EVENT")
+	b.load()
+	for range 4 {
+		b.pass(time.Minute)
+	}
+	b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "DISCONNECT_EVENT")
+	b.pass(time.Hour)
+	if b.tracker.Len() != 0 {
+		t.Error("it is kept in memory for ever")
+	}
+}
