@@ -103,45 +103,6 @@ func (p *partition) renew(ctx context.Context, c change) error {
 	return err
 }
 
-// load reads the connectivity of the partition's devices, so that those that fell silent while nobody
-// owned them are found.
-func (p *partition) load(ctx context.Context) error {
-	var batch []*state.Device
-	hand := func() error {
-		select {
-		case p.adopted <- batch:
-			batch = nil
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	one := func(e entity.Device) error {
-		if !p.owns(e.ID) {
-			return nil
-		}
-		d, err := state.Read(ctx, p.d.Store, e)
-		if err != nil {
-			return err
-		}
-		if batch = append(batch, d); len(batch) < loadTogether {
-			return nil
-		}
-		return hand()
-	}
-	err := p.steady(ctx, "load devices", func() error { return p.d.Devices.EachDevice(ctx, one) })
-	if err == nil && len(batch) > 0 {
-		err = hand()
-	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
-}
-
-// loadTogether is how many devices the owner takes on between two packs.
-const loadTogether = 256
-
 // ruleMessage is m as it travels on the bus.
 func ruleMessage(m *rule.Message) *sluicepb.RuleMessage {
 	return &sluicepb.RuleMessage{

@@ -17,6 +17,8 @@ type Ingest struct {
 	c Config
 	d Deps
 
+	census *census
+
 	mu      sync.Mutex
 	running map[int]*partition
 	// seen is the offset after the last record this process was ever given, by topic and partition.
@@ -30,7 +32,7 @@ type topicPartition struct {
 
 // New returns an Ingest that owns nothing yet.
 func New(c Config, d Deps) *Ingest {
-	return &Ingest{c: c, d: d, running: map[int]*partition{}, seen: map[topicPartition]int64{}}
+	return &Ingest{c: c, d: d, census: newCensus(d.Devices), running: map[int]*partition{}, seen: map[topicPartition]int64{}}
 }
 
 // Own processes the partition lease is for until ctx ends and what is in hand is finished and committed,

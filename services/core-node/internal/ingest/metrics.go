@@ -29,6 +29,7 @@ type Metrics struct {
 	devices       prometheus.Gauge
 	sessions      prometheus.Counter
 	downlinksLost prometheus.Counter
+	censuses      prometheus.Counter
 	updatesLost   prometheus.Counter
 	watches       prometheus.Gauge
 }
@@ -73,6 +74,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		devices:       gauge("core_node_devices_tracked", "Devices whose connectivity is in memory."),
 		sessions:      counter("core_node_sessions_opened_total", "Sessions of devices opened."),
 		downlinksLost: counter("core_node_downlinks_lost_total", "Messages to sessions that the bus did not take."),
+		censuses:      counter("core_node_censuses_total", "How often all devices were gone through for partitions new on this node."),
 		updatesLost:   counter("core_node_live_updates_lost_total", "Messages to nodes that watch, which the bus did not take: those nodes read instead."),
 		watches:       gauge("core_node_live_watches", "Entities of this node's partitions watched by other nodes, each node counted."),
 	}

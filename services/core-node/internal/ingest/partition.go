@@ -106,7 +106,7 @@ func (p *partition) run(ctx context.Context) error {
 		readers.Go(func() { p.report(s.read(soft, p.c.PackRecords, p.decoder(s), p.packs)) })
 		commits.Go(func() { p.report(s.commits(hard, p.c.CommitInterval, stopCommits, p.committer(s))) })
 	}
-	readers.Go(func() { p.report(p.load(soft)) })
+	readers.Go(func() { p.report(p.g.census.load(soft, p)) })
 	readers.Go(func() { p.announce(soft) })
 
 	err := p.loop(soft, hard)
