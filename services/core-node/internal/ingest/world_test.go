@@ -43,6 +43,7 @@ type world struct {
 	chain   []byte
 	kinds   []rule.Kind
 	lease   ring.Lease // nil: for ever, in epoch 1
+	ring    ring.Static
 
 	stop  context.CancelFunc
 	ended chan error
@@ -64,7 +65,7 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		t: t, bus: newMemoryBus(1), store: &brittle{Telemetry: store}, hub: live.NewHub(), tenant: ident.TenantID{ID: ident.New()},
+		t: t, bus: newMemoryBus(1), ring: 1, store: &brittle{Telemetry: store}, hub: live.NewHub(), tenant: ident.TenantID{ID: ident.New()},
 		devices: &devices{known: map[ident.DeviceID]entity.Device{}}, chain: chain, kinds: rulenode.Catalogue(),
 		config: Config{
 			PackRecords: 2000, PackBytes: 4 << 20, Window: 20_000, CommitInterval: time.Millisecond, NodeSlots: 4,
@@ -90,7 +91,7 @@ func (w *world) start() {
 	if w.lease != nil {
 		go func() { w.ended <- g.Own(ctx, w.lease) }()
 	} else {
-		go func() { w.ended <- ring.Static(1).Run(ctx, g.Own) }()
+		go func() { w.ended <- w.ring.Run(ctx, g.Own) }()
 	}
 	w.t.Cleanup(w.halt)
 }

@@ -1,10 +1,14 @@
 package live_test
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sluice-iot/sluice/proto/ident"
+	"github.com/sluice-iot/sluice/proto/telemetry"
 	"github.com/sluice-iot/sluice/services/core-node/internal/live"
 )
 
@@ -55,6 +59,38 @@ func TestManyAtOnce(t *testing.T) {
 	group.Wait()
 	if hub.Watched(e) {
 		t.Error("somebody was left behind")
+	}
+}
+
+// What was read to catch up does not come after what was told meanwhile, and is not older than what is known.
+func TestCatchingUpLeavesOutWhatWasOvertaken(t *testing.T) {
+	hub, e := live.NewHub(), ident.EntityID{Type: ident.Device, ID: ident.New()}
+	value := func(key string, n int64) live.Update {
+		return live.Update{Entity: e, Time: n, Values: []telemetry.KeyValue{{Key: key, Value: telemetry.OfLong(n)}}}
+	}
+	var told []string
+	note := func(u live.Update) {
+		for _, kv := range u.Values {
+			told = append(told, fmt.Sprint(kv.Key, "=", kv.Long()))
+		}
+	}
+	if err := hub.CatchUp(e, func(int64) ([]live.Update, error) { t.Error("read for nobody"); return nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+	defer hub.Watch(e, note)()
+	hub.Publish([]live.Update{value("a", 1), value("b", 1)})
+	err := hub.CatchUp(e, func(since int64) ([]live.Update, error) {
+		if since != 1 {
+			t.Errorf("reads what is newer than %d, want 1", since)
+		}
+		hub.Publish([]live.Update{value("b", 3), {Entity: e, Deleted: []string{"c"}}})
+		return []live.Update{value("a", 2), value("b", 2), value("c", 2)}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a=1", "b=1", "b=3", "a=2"}, told); diff != "" {
+		t.Error(diff)
 	}
 }
 
