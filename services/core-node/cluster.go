@@ -96,11 +96,10 @@ func (s *Service) ringStatus(ctx context.Context, owned ring.Ring) (ring.Status,
 		return of.Status(ctx)
 	}
 	alone := ring.Status{Nodes: []ring.Node{{ID: s.config.NodeID, Addresses: s.addresses()}}}
-	partitions, err := s.bus.Partitions(ctx, topics.RuleEngine)
-	for p := range partitions {
+	for p := range s.partitions {
 		alone.Partitions = append(alone.Partitions, ring.PartitionState{Partition: p, Owner: s.config.NodeID, Epoch: 1, Wanted: s.config.NodeID})
 	}
-	return alone, err
+	return alone, nil
 }
 
 // addresses are where operators and people find this node.

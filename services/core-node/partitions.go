@@ -4,23 +4,18 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/sluice-iot/sluice/bus/topics"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
 )
 
 // openRing finds how the partitions are shared: through ZooKeeper, or all to this node if none is configured. What it returns
 // must be run.
 func (s *Service) openRing(ctx context.Context) (ring.Ring, error) {
-	partitions, err := s.bus.Partitions(ctx, topics.RuleEngine)
-	if err != nil {
-		return nil, fmt.Errorf("find the partitions: %w", err)
-	}
 	if !s.config.Ring.Configured() {
-		return ring.Static(partitions), nil
+		return ring.Static(s.partitions), nil
 	}
 	opened, err := ring.Open(ctx, ring.Options{
 		Settings: s.config.Ring, Node: s.config.NodeID, Addresses: s.addresses(),
-		Partitions: partitions, Log: s.env.Log, Metrics: s.env.Metrics,
+		Partitions: s.partitions, Log: s.env.Log, Metrics: s.env.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the ring: %w", err)
