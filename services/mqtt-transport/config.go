@@ -8,8 +8,11 @@ import (
 
 // Config is what operators set. Every bound on what devices can make grow is here.
 type Config struct {
-	Listen    string `name:"mqtt-listen" default:":1883" help:"TCP address for MQTT; empty for none."`
-	WebSocket string `name:"mqtt-websocket-listen" default:"" help:"TCP address for MQTT over WebSocket (path /mqtt); empty for none."`
+	Listen          string   `name:"mqtt-listen" default:":1883" help:"TCP address for MQTT; empty for none."`
+	TLSListen       string   `name:"mqtt-tls-listen" default:"" help:"TCP address for MQTT over TLS; empty for none. It needs mqtt-tls-certificates."`
+	TLSCertificates string   `name:"mqtt-tls-certificates" default:"" help:"Folder of certificates: *.pem with chain and key, or NAME.crt with NAME.key; or one such file. The name a client asks for chooses, else default.pem or the first by name. Changed files are read again."`
+	ProxyTrusted    []string `name:"proxy-trusted" help:"Networks of balancers whose PROXY protocol header (version 2) is believed on the MQTT listeners; none by default."`
+	WebSocket       string   `name:"mqtt-websocket-listen" default:"" help:"TCP address for MQTT over WebSocket (path /mqtt); empty for none."`
 
 	Connections    int           `name:"mqtt-connections" default:"200000" help:"Most connections at a time; the next is closed at once."`
 	ConnectTimeout time.Duration `name:"mqtt-connect-timeout" default:"10s" help:"How long a connection has until it is accepted with CONNACK."`
@@ -52,6 +55,12 @@ func (c *Config) check() error {
 		if s.value < s.least || s.value > s.most {
 			wrong = append(wrong, fmt.Errorf("%s: %d is not within %d and %d", s.name, s.value, s.least, s.most))
 		}
+	}
+	switch {
+	case c.TLSListen != "" && c.TLSCertificates == "":
+		wrong = append(wrong, errors.New("mqtt-tls-listen: needs mqtt-tls-certificates"))
+	case c.TLSListen == "" && c.TLSCertificates != "":
+		wrong = append(wrong, errors.New("mqtt-tls-certificates: needs mqtt-tls-listen"))
 	}
 	return errors.Join(wrong...)
 }

@@ -1,5 +1,5 @@
-// Package mqtttransport is the door for devices that speak MQTT 3.1, 3.1.1 and 5, over TCP and
-// over WebSocket. See DESIGN.md.
+// Package mqtttransport is the door for devices that speak MQTT 3.1, 3.1.1 and 5, over TCP,
+// TLS and WebSocket. See DESIGN.md.
 package mqtttransport
 
 import (
@@ -9,11 +9,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/certificate"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/listener"
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/proxy"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/session"
 	"github.com/sluice-iot/sluice/transport"
 )
@@ -23,7 +27,11 @@ type Service struct {
 	config Config
 	server *listener.Server
 	tcp    net.Listener // nil: none
+	secure net.Listener // nil: none
 	web    net.Listener // nil: none
+
+	entry        listener.Entry     // of tcp
+	certificates *certificate.Store // of secure
 }
 
 // Platform is what the service needs of the platform. *transport.Transport is the one
@@ -59,13 +67,40 @@ func New(c Config, platform Platform, env process.Env) (*Service, error) {
 	s := &Service{config: c, server: listener.New(listener.Options{
 		Connections: c.Connections, WriteTimeout: c.WriteTimeout, DrainTimeout: c.DrainTimeout,
 	}, hub, listeners, log)}
-	if s.tcp, err = listen(c.Listen); err != nil {
-		return nil, fmt.Errorf("listen for MQTT: %w", err)
+	if s.entry.Trusted, err = proxy.ParseTrusted(c.ProxyTrusted); err != nil {
+		return nil, fmt.Errorf("proxy-trusted: %w", err)
 	}
-	if s.web, err = listen(c.WebSocket); err != nil {
-		return nil, errors.Join(fmt.Errorf("listen for MQTT over WebSocket: %w", err), shut(s.tcp))
+	if c.TLSCertificates != "" {
+		metrics, err := certificate.NewMetrics(env.Metrics)
+		if err != nil {
+			return nil, err
+		}
+		if s.certificates, err = certificate.Open(c.TLSCertificates, metrics, log); err != nil {
+			return nil, fmt.Errorf("mqtt-tls-certificates: %w", err)
+		}
+	}
+	if err := s.listen(); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// listen binds all addresses, or none.
+func (s *Service) listen() (err error) {
+	for _, door := range []struct {
+		setting, address string
+		at               *net.Listener
+	}{
+		{"mqtt-listen", s.config.Listen, &s.tcp},
+		{"mqtt-tls-listen", s.config.TLSListen, &s.secure},
+		{"mqtt-websocket-listen", s.config.WebSocket, &s.web},
+	} {
+		if *door.at, err = listen(door.address); err != nil {
+			s.stopListening()
+			return fmt.Errorf("%s: %w", door.setting, err)
+		}
+	}
+	return nil
 }
 
 // listen binds address; "" is none. TCP keep-alive is off: MQTT has its own, and sessions that
@@ -87,6 +122,9 @@ func shut(l net.Listener) error {
 
 // Addr is the TCP address bound, with the port that was picked; "" when there is none.
 func (s *Service) Addr() string { return address(s.tcp) }
+
+// TLSAddr is the same for TLS.
+func (s *Service) TLSAddr() string { return address(s.secure) }
 
 // WebSocketAddr is the same for the service's own WebSocket listener.
 func (s *Service) WebSocketAddr() string { return address(s.web) }
@@ -112,7 +150,10 @@ func (s *Service) Run(ctx context.Context) error {
 	forget := context.AfterFunc(ctx, s.stopListening)
 	defer forget()
 	if s.tcp != nil {
-		running.Go(func() error { return s.server.Serve(ctx, s.tcp) })
+		running.Go(func() error { return s.server.Serve(ctx, s.tcp, s.entry) })
+	}
+	if s.secure != nil {
+		running.Go(func() error { return s.serveTLS(ctx) })
 	}
 	if s.web != nil {
 		running.Go(s.serveWeb)
@@ -123,8 +164,20 @@ func (s *Service) Run(ctx context.Context) error {
 	return err
 }
 
+// certificateCheck is how often the certificates' files are looked at.
+const certificateCheck = 3 * time.Second
+
+func (s *Service) serveTLS(ctx context.Context) error {
+	var looking sync.WaitGroup
+	looking.Go(func() { s.certificates.Run(ctx, certificateCheck) })
+	defer looking.Wait()
+	entry := s.entry
+	entry.TLS = s.certificates.Config()
+	return s.server.Serve(ctx, s.secure, entry)
+}
+
 func (s *Service) stopListening() {
-	for _, l := range []net.Listener{s.tcp, s.web} {
+	for _, l := range []net.Listener{s.tcp, s.secure, s.web} {
 		_ = shut(l) // Run ends by it; nothing else would help
 	}
 }

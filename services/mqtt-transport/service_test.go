@@ -244,6 +244,10 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		func(c *Config) { c.PacketBytes = 1 << 28 },
 		func(c *Config) { c.Listen = "nowhere:nothing" },
 		func(c *Config) { c.WebSocket = "nowhere:nothing" },
+		func(c *Config) { c.TLSListen = "127.0.0.1:0" },
+		func(c *Config) { c.TLSCertificates = "/nowhere" },
+		func(c *Config) { c.TLSListen, c.TLSCertificates = "127.0.0.1:0", "/nowhere" },
+		func(c *Config) { c.ProxyTrusted = []string{"haproxy"} },
 	} {
 		var c Config
 		if err := kong.ApplyDefaults(&c); err != nil {

@@ -1,7 +1,9 @@
 package listener
 
 import (
+	"context"
 	"log/slog"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 
@@ -35,6 +37,9 @@ type conn struct {
 	queued *conn // the next in the writer's queue
 	index  int   // in Server.conns
 	intake intake
+
+	fronted bool            // it may begin with a PROXY header, which has not come yet; its reader's alone
+	source  *netip.AddrPort // the client, as that header told; nil: none did
 
 	mu      sync.Mutex
 	resumed bool
@@ -133,8 +138,6 @@ func (c *conn) again() session.Verdict {
 	return v
 }
 
-func (c *conn) feed(b []byte) (int, session.Verdict) { return c.Feed(c.server.working, b) }
-
 // flush writes what the session owes as far as that goes without waiting; what the client is too
 // slow for is left to a goroutine that waits. asked: by Flush.
 func (c *conn) flush(asked bool) {
@@ -176,6 +179,9 @@ func (c *conn) end() {
 			c.wait(nil)
 		}
 	}
+	if log := c.server.log; log.Enabled(context.Background(), slog.LevelDebug) {
+		log.Debug("connection ended", slog.String("remote", c.remote()), slog.Any("cause", c.Cause()))
+	}
 	c.link.close()
 	c.Ended()
 	c.server.remove(c)
@@ -185,6 +191,6 @@ func (c *conn) end() {
 // panicked keeps a bug that one client uncovers from taking the others down with it.
 func (c *conn) panicked(what any) {
 	c.server.metrics.panics.Inc()
-	c.server.log.Error("connection panicked", slog.Any("panic", what), slog.String("stack", string(debug.Stack())))
+	c.server.log.Error("connection panicked", slog.Any("panic", what), slog.String("remote", c.remote()), slog.String("stack", string(debug.Stack())))
 	c.Break(session.CausePanic)
 }

@@ -2,6 +2,7 @@ package listener
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -12,7 +13,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluice-iot/sluice/proto/telemetry"
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/certificate"
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/certificate/certificatetest"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/packet"
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/proxy"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/session"
 	"github.com/sluice-iot/sluice/transport"
 	"github.com/sluice-iot/sluice/transport/transporttest"
@@ -20,13 +24,71 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serving is how connections are read: by pollers where there are any, or by a goroutine each.
-type serving func(*Server, context.Context, net.Listener) error
+// way is how connections are read: by pollers where there are any, by a goroutine each, or under TLS.
+type way struct {
+	serve func(*Server, context.Context, net.Listener, Entry) error
+	tls   bool
+}
 
-var ways = map[string]serving{"pollers": (*Server).Serve, "a goroutine each": (*Server).serveEach}
+var ways = map[string]way{
+	"pollers": {(*Server).Serve, false}, "a goroutine each": {(*Server).serveEach, false}, "TLS": {(*Server).Serve, true},
+}
+
+// entry is how connections begin; header may come before from the loopback address when trusted.
+func (w way) entry(t *testing.T, trusted ...string) (e Entry) {
+	t.Helper()
+	var err error
+	if e.Trusted, err = proxy.ParseTrusted(trusted); err != nil {
+		t.Fatal(err)
+	}
+	if !w.tls {
+		return e
+	}
+	metrics, err := certificate.NewMetrics(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := certificatetest.Write(t, t.TempDir(), "default.pem", 1, "localhost")
+	store, err := certificate.Open(path, metrics, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.TLS = store.Config()
+	return e
+}
+
+// dial connects, sends header and then, if so, shakes hands.
+func (w way) dial(t *testing.T, addr, header string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if header != "" {
+		write(t, conn, []byte(header))
+	}
+	if w.tls {
+		return tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	}
+	return conn
+}
+
+// under returns the socket below conn.
+func under(conn net.Conn) *net.TCPConn {
+	if secured, ok := conn.(*tls.Conn); ok {
+		conn = secured.NetConn()
+	}
+	return conn.(*net.TCPConn)
+}
 
 // start starts a server of platform and returns its address. It is drained with the test.
-func start(t *testing.T, serve serving, platform session.Platform, change func(*session.Rules, *Options)) (*Server, string) {
+func start(t *testing.T, w way, platform session.Platform, change func(*session.Rules, *Options)) (*Server, string) {
+	t.Helper()
+	return startWith(t, w, w.entry(t), platform, slog.New(slog.DiscardHandler), change)
+}
+
+func startWith(t *testing.T, w way, e Entry, platform session.Platform, log *slog.Logger, change func(*session.Rules, *Options)) (*Server, string) {
 	t.Helper()
 	rules := session.Rules{
 		ConnectBytes: 8192, PacketBytes: 1 << 20, InFlight: 64, OutputBytes: 1 << 20, AttributeReads: 4,
@@ -44,7 +106,6 @@ func start(t *testing.T, serve serving, platform session.Platform, change func(*
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.DiscardHandler)
 	s := New(options, session.NewHub(rules, platform, counts, log), metrics, log)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
@@ -56,7 +117,7 @@ func start(t *testing.T, serve serving, platform session.Platform, change func(*
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := serve(s, ctx, l); err != nil {
+		if err := w.serve(s, ctx, l, e); err != nil {
 			t.Errorf("serve: %v", err)
 		}
 	})
@@ -68,18 +129,18 @@ func start(t *testing.T, serve serving, platform session.Platform, change func(*
 	return s, l.Addr().String()
 }
 
-func connect(t *testing.T, addr, token string) *net.TCPConn {
+func (w way) connect(t *testing.T, addr, token string) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
+	conn := w.dial(t, addr, "")
+	write(t, conn, hello(token))
+	expect(t, conn, "\x20\x02\x00\x00")
+	return conn
+}
+
+func hello(token string) []byte {
 	body := append([]byte("\x00\x04MQTT\x04\x82\x00\x00\x00\x01c\x00"), byte(len(token)))
 	body = append(body, token...)
-	write(t, conn, append([]byte{0x10, byte(len(body))}, body...))
-	expect(t, conn, "\x20\x02\x00\x00")
-	return conn.(*net.TCPConn)
+	return append([]byte{0x10, byte(len(body))}, body...)
 }
 
 func write(t *testing.T, conn net.Conn, b []byte) {
@@ -118,7 +179,7 @@ func TestPieces(t *testing.T) {
 			rig := transporttest.Start(t, nil)
 			rig.Core.AddDevice("T")
 			_, addr := start(t, way, rig.Transport, nil)
-			conn := connect(t, addr, "T")
+			conn := way.connect(t, addr, "T")
 			message := func(id uint16, size int) []byte {
 				payload := append([]byte(`{"t":"`), make([]byte, size)...)
 				for i := range payload[6:] {
@@ -162,8 +223,8 @@ func TestClientThatDoesNotRead(t *testing.T) {
 			})
 			rig.Core.AddDevice("T")
 			_, addr := start(t, way, rig.Transport, func(_ *session.Rules, o *Options) { o.WriteTimeout = 200 * time.Millisecond })
-			deaf, other := connect(t, addr, "DEAF"), connect(t, addr, "T")
-			if err := deaf.SetReadBuffer(4096); err != nil {
+			deaf, other := way.connect(t, addr, "DEAF"), way.connect(t, addr, "T")
+			if err := under(deaf).SetReadBuffer(4096); err != nil {
 				t.Fatal(err)
 			}
 			request := packet.AppendPublish(nil, packet.V311, 0, 0, "v2/a/req/1", []byte(`{}`))
@@ -199,7 +260,7 @@ func TestPanic(t *testing.T) {
 			rig.Core.AddDevice("UNLUCKY")
 			rig.Core.AddDevice("T")
 			_, addr := start(t, way, panicking{rig.Transport}, nil)
-			unlucky, other := connect(t, addr, "UNLUCKY"), connect(t, addr, "T")
+			unlucky, other := way.connect(t, addr, "UNLUCKY"), way.connect(t, addr, "T")
 			write(t, unlucky, packet.AppendPublish(nil, packet.V311, 1, 1, "v2/t", []byte(`bug`)))
 			expectEnd(t, unlucky)
 			write(t, other, packet.AppendPublish(nil, packet.V311, 1, 1, "v2/t", []byte(`{"t":1}`)))
@@ -221,7 +282,7 @@ func TestComeAndGo(t *testing.T) {
 			for _, token := range []string{"A", "B", "C", "D"} {
 				clients.Go(func() {
 					for round := range 30 {
-						conn := connect(t, addr, token)
+						conn := way.connect(t, addr, token)
 						for id := range uint16(5) {
 							write(t, conn, packet.AppendPublish(nil, packet.V311, 1, id+1, "v2/t", []byte(`{"t":1}`)))
 						}
@@ -230,11 +291,11 @@ func TestComeAndGo(t *testing.T) {
 							write(t, conn, []byte("\xe0\x00"))
 							expectEnd(t, conn)
 						case 1:
-							if err := conn.SetLinger(0); err != nil { // its end is a reset
+							if err := under(conn).SetLinger(0); err != nil { // its end is a reset
 								t.Error(err)
 							}
 						}
-						conn.Close()
+						under(conn).Close() // without TLS's farewell
 					}
 				})
 			}

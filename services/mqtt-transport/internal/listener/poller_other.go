@@ -16,4 +16,6 @@ func (p *poller) run() {}
 
 func (p *poller) stop() {}
 
-func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error { return s.serveEach(ctx, l) }
+func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener, e Entry) error {
+	return s.serveEach(ctx, l, e)
+}

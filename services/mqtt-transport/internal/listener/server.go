@@ -1,6 +1,6 @@
 // Package listener moves the bytes of MQTT sessions. TCP connections are read by a few goroutines
-// that poll many each (Linux), or one each that sleeps in the read; WebSocket connections by one
-// each. A few goroutines write acknowledgements for all.
+// that poll many each (Linux), or one each that sleeps in the read; those under TLS and WebSocket
+// connections by one each. A few goroutines write acknowledgements for all.
 package listener
 
 import (
@@ -75,19 +75,20 @@ func (s *Server) Start() error {
 }
 
 // Serve accepts connections until ctx ends; then l is closed.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	if tcp, ok := l.(*net.TCPListener); ok && len(s.pollers) > 0 {
-		return s.serveTCP(ctx, tcp)
+func (s *Server) Serve(ctx context.Context, l net.Listener, e Entry) error {
+	if tcp, ok := l.(*net.TCPListener); ok && len(s.pollers) > 0 && e.TLS == nil {
+		return s.serveTCP(ctx, tcp, e)
 	}
-	return s.serveEach(ctx, l)
+	return s.serveEach(ctx, l, e)
 }
 
 // errRefused: there are as many connections as allowed, or the server is stopping.
 var errRefused = errors.New("no more connections")
 
-// open adds a connection that runs over l. Its end must be waited for: conn.end.
-func (s *Server) open(l link) (*conn, error) {
-	c := &conn{server: s, link: l}
+// open adds a connection that runs over l, and may begin with a PROXY header when it is fronted. Its
+// end must be waited for: conn.end.
+func (s *Server) open(l link, fronted bool) (*conn, error) {
+	c := &conn{server: s, link: l, fronted: fronted}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining || len(s.conns) >= s.options.Connections {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // serveEach accepts connections until ctx ends, and gives each a goroutine that sleeps in its read.
-func (s *Server) serveEach(ctx context.Context, l net.Listener) error {
+func (s *Server) serveEach(ctx context.Context, l net.Listener, e Entry) error {
 	forget := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer forget()
 	for {
@@ -24,8 +25,11 @@ func (s *Server) serveEach(ctx context.Context, l net.Listener) error {
 			s.unaccepted(ctx, err)
 			continue
 		}
-		t := &tcpLink{server: s, socket: socket}
-		c, err := s.open(t)
+		var over link = &tcpLink{server: s, socket: socket}
+		if e.TLS != nil {
+			over = newTLSLink(s, socket, e.TLS)
+		}
+		c, err := s.open(over, e.fronted(socket.RemoteAddr()))
 		if err != nil {
 			_ = socket.Close() // nothing was said on it
 			continue
@@ -70,14 +74,17 @@ func (t *tcpLink) receive(c *conn) (v session.Verdict, mine bool) {
 // tryWrite leaves the writing to a goroutine that may wait.
 func (t *tcpLink) tryWrite([]byte) (int, error) { return 0, nil }
 
-func (t *tcpLink) write(b []byte) error {
+func (t *tcpLink) write(b []byte) error { return t.writeTo(t.socket, b) }
+
+// writeTo writes to the socket, through what may be over it.
+func (t *tcpLink) writeTo(stream io.Writer, b []byte) error {
 	if err := t.socket.SetWriteDeadline(time.Now().Add(t.server.options.WriteTimeout)); err != nil {
 		return err
 	}
 	if t.aborted.Load() {
 		return net.ErrClosed
 	}
-	_, err := t.socket.Write(b)
+	_, err := stream.Write(b)
 	return err
 }
 
@@ -99,6 +106,13 @@ func (t *tcpLink) close() {
 	_ = t.socket.Close() // nothing is left to be told
 }
 
+func (t *tcpLink) peer() netip.AddrPort {
+	if tcp, ok := t.socket.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
 // Bounds of the wait for a client to close its side.
 const (
 	lingerTime  = time.Second
@@ -117,4 +131,7 @@ func linger(socket interface {
 	}
 }
 
-var _ link = (*tcpLink)(nil)
+var (
+	_ link    = (*tcpLink)(nil)
+	_ located = (*tcpLink)(nil)
+)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,7 @@ import (
 )
 
 // serveTCP accepts connections until ctx ends, and shares them out to the pollers.
-func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
+func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener, e Entry) error {
 	// The runtime lends out a listener's descriptor for no waiting, but that of a file.
 	f, err := l.File()
 	if err != nil {
@@ -31,11 +32,11 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 	next := 0
 	err = raw.Read(func(listening uintptr) bool {
 		for ctx.Err() == nil {
-			fd, _, err := syscall.Accept4(int(listening), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+			fd, from, err := syscall.Accept4(int(listening), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 			switch err { // the system call's own number, never wrapped
 			case nil:
 				next++
-				s.take(fd, s.pollers[next%len(s.pollers)])
+				s.take(fd, s.pollers[next%len(s.pollers)], e.frontedBy(from))
 			case syscall.EAGAIN:
 				return false
 			case syscall.EINTR, syscall.ECONNABORTED:
@@ -52,11 +53,11 @@ func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener) error {
 }
 
 // take serves a connection just accepted.
-func (s *Server) take(fd int, p *poller) {
+func (s *Server) take(fd int, p *poller, fronted bool) {
 	l := &polledLink{poller: p, fd: fd}
 	// Acknowledgements are not held back to be sent together with more: they are together already.
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
-	c, err := s.open(l)
+	c, err := s.open(l, fronted)
 	if err != nil {
 		_ = syscall.Close(fd) // nothing was said on it
 		return
@@ -157,4 +158,30 @@ func (l *polledLink) close() {
 	_ = f.Close()
 }
 
-var _ link = (*polledLink)(nil)
+func (l *polledLink) peer() netip.AddrPort {
+	address, err := syscall.Getpeername(l.fd)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return addressOf(address)
+}
+
+// frontedBy is fronted for an address as the system has it.
+func (e *Entry) frontedBy(peer syscall.Sockaddr) bool {
+	return len(e.Trusted) > 0 && e.Trusted.Contains(addressOf(peer).Addr())
+}
+
+func addressOf(a syscall.Sockaddr) netip.AddrPort {
+	switch a := a.(type) {
+	case *syscall.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *syscall.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+var (
+	_ link    = (*polledLink)(nil)
+	_ located = (*polledLink)(nil)
+)

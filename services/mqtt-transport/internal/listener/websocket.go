@@ -31,7 +31,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	socket.SetReadLimit(-1) // a message is read piece by piece, and a packet's size is bounded
 	l := &webSocketLink{server: s, socket: socket}
-	c, err := s.open(l)
+	c, err := s.open(l, false)
 	if err != nil {
 		_ = socket.Close(websocket.StatusTryAgainLater, "too many connections")
 		return

@@ -33,6 +33,13 @@ func (c Cause) String() string {
 	}[c]
 }
 
+// Cause returns why the session is closing.
+func (s *Session) Cause() Cause {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause
+}
+
 // close closes the connection at once, telling an MQTT 5 client why. Only under the lock.
 func (s *Session) close(cause Cause, reason packet.Reason) {
 	if s.closing {
