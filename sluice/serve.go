@@ -27,6 +27,9 @@ func announce(out io.Writer, p *standalone.Platform, env process.Env) error {
 	if user, password := p.FirstLogin(); user != "" {
 		fmt.Fprintf(out, "First start. Log in once as %s / %s and change the password: it is not shown again.\n", user, password)
 	}
+	if at.MQTTS != "" {
+		fmt.Fprintf(out, "MQTT over TLS %s\n", at.MQTTS)
+	}
 	_, err := fmt.Fprintf(out, "MQTT %s   HTTP http://%s   CoAP coap://%s   operators %s\n", at.MQTT, at.HTTP, at.CoAP, adminURL(env))
 	return err
 }

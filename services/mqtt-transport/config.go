@@ -3,18 +3,22 @@ package mqtttransport
 import (
 	"errors"
 	"fmt"
+	"net"
 	"time"
+
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/session"
 )
 
 // Config is what operators set. Every bound on what devices can make grow is here.
 type Config struct {
 	Listen          string   `name:"mqtt-listen" default:":1883" help:"TCP address for MQTT; empty for none."`
-	TLSListen       string   `name:"mqtt-tls-listen" default:"" help:"TCP address for MQTT over TLS; empty for none. It needs mqtt-tls-certificates."`
+	TLSListen       string   `name:"mqtt-tls-listen" default:"" help:"TCP address for MQTT over TLS; empty: port 8883 when there are certificates."`
 	TLSCertificates string   `name:"mqtt-tls-certificates" default:"" help:"Folder of certificates: *.pem with chain and key, or NAME.crt with NAME.key; or one such file. The name a client asks for chooses, else default.pem or the first by name. Changed files are read again."`
 	ProxyTrusted    []string `name:"proxy-trusted" help:"Networks of balancers whose PROXY protocol header (version 2) is believed on the MQTT listeners; none by default."`
 	WebSocket       string   `name:"mqtt-websocket-listen" default:"" help:"TCP address for MQTT over WebSocket (path /mqtt); empty for none."`
 
-	Connections    int           `name:"mqtt-connections" default:"200000" help:"Most connections at a time; the next is closed at once."`
+	Connections    int           `name:"mqtt-connections" default:"200000" help:"Most connections at a time; the next is refused with CONNACK."`
+	Refusals       int           `name:"mqtt-refusals" default:"256" help:"Connections beyond mqtt-connections that are kept open until they could be told so; those beyond these are closed at once."`
 	ConnectTimeout time.Duration `name:"mqtt-connect-timeout" default:"10s" help:"How long a connection has until it is accepted with CONNACK."`
 	ConnectBytes   int           `name:"mqtt-connect-bytes" default:"8192" help:"Largest CONNECT in bytes; nothing else is read before it."`
 	PacketBytes    int           `name:"mqtt-packet-bytes" default:"65536" help:"Largest remaining length of a packet; a larger one closes the connection."`
@@ -26,6 +30,16 @@ type Config struct {
 
 	WriteTimeout time.Duration `name:"mqtt-write-timeout" default:"10s" help:"How long a connection may refuse the bytes written to it."`
 	DrainTimeout time.Duration `name:"mqtt-drain-timeout" default:"12s" help:"How long a stopping service waits for messages on their way to the bus."`
+	DrainRate    int           `name:"mqtt-drain-rate" default:"5000" help:"Connections that a stopping service lets go a second, so that they do not all come back at once; more when the drain timeout asks for it."`
+	DrainReason  string        `name:"mqtt-drain-reason" default:"use-another-server" enum:"use-another-server,administrative-action,server-shutting-down" help:"What a stopping service tells MQTT 5 clients: ${enum}."`
+}
+
+// ListenTLS sets where TLS is listened for when there are certificates and the operator said
+// nothing: at the port that is MQTT's under TLS, beside host ("": all addresses).
+func (c *Config) ListenTLS(host string) {
+	if c.TLSCertificates != "" && c.TLSListen == "" {
+		c.TLSListen = net.JoinHostPort(host, "8883")
+	}
 }
 
 // The largest remaining length that MQTT can express, and what a CONNECT needs at least.
@@ -42,6 +56,8 @@ func (c *Config) check() error {
 		value, least, most int64
 	}{
 		{"mqtt-connections", int64(c.Connections), 1, 1 << 30},
+		{"mqtt-refusals", int64(c.Refusals), 0, 1 << 30},
+		{"mqtt-drain-rate", int64(c.DrainRate), 1, 1 << 30},
 		{"mqtt-connect-timeout", int64(c.ConnectTimeout), int64(time.Second), int64(time.Hour)},
 		{"mqtt-connect-bytes", int64(c.ConnectBytes), minConnectBytes, maxRemainingLength},
 		{"mqtt-packet-bytes", int64(c.PacketBytes), minConnectBytes, maxRemainingLength},
@@ -55,6 +71,9 @@ func (c *Config) check() error {
 		if s.value < s.least || s.value > s.most {
 			wrong = append(wrong, fmt.Errorf("%s: %d is not within %d and %d", s.name, s.value, s.least, s.most))
 		}
+	}
+	if _, known := session.DrainReason(c.DrainReason); !known {
+		wrong = append(wrong, fmt.Errorf("mqtt-drain-reason: %q is not known", c.DrainReason))
 	}
 	switch {
 	case c.TLSListen != "" && c.TLSCertificates == "":

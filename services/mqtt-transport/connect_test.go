@@ -219,10 +219,45 @@ func TestBeforeConnect(t *testing.T) {
 	second.expectRefusal(0x82)
 }
 
+// TestConnectionLimit: at the bound clients are told so, a few at a time; those connected do not notice.
 func TestConnectionLimit(t *testing.T) {
-	r := start(t, func(c *Config) { c.Connections = 1 })
+	r := start(t, func(c *Config) { c.Connections, c.Refusals = 2, 2 })
 	r.Core.AddDevice("T")
-	c := login(t, r.service.Addr(), v311, "T")
-	dial(t, r.service.Addr(), v311).expectClosed()
+	r.Core.AddDevice("U")
+	c, other := login(t, r.service.Addr(), v311, "T"), login(t, r.service.Addr(), v311, "U")
+	for version, code := range map[byte]byte{v311: 3, v5: 0x89} {
+		more := dial(t, r.service.Addr(), version)
+		if got := more.connect(hello("", "T", "-")); got != code {
+			t.Errorf("CONNACK %#x, want %#x", got, code)
+		}
+		more.expectClosed()
+		more.conn.Close()
+	}
+	silent := []*client{dial(t, r.service.Addr(), v5), dial(t, r.service.Addr(), v5)}
+	for i := range 5 { // one of those that were told may still be there
+		beyond := dial(t, r.service.Addr(), v5)
+		begun := time.Now()
+		beyond.expectClosed()
+		if waited := time.Since(begun); i == 4 && waited > time.Second {
+			t.Errorf("closed after %v, want at once", waited)
+		}
+	}
+	for _, s := range silent {
+		s.expectClosed() // long before the connect timeout
+	}
 	c.alive()
+	other.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}})
+	other.expectClosed()
+	other.conn.Close() // until then the server waits a moment for it
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		again := dial(t, r.service.Addr(), v5)
+		again.send(hello("", "U", "-"))
+		if pk, err := again.read(patience); err == nil && pk.ReasonCode == 0 {
+			again.alive()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the place that became free was not given away")
+		}
+	}
 }

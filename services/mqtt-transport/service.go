@@ -60,12 +60,15 @@ func New(c Config, platform Platform, env process.Env) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	farewell, _ := session.DrainReason(c.DrainReason) // checked
 	hub := session.NewHub(session.Rules{
 		ConnectBytes: c.ConnectBytes, PacketBytes: c.PacketBytes, InFlight: c.InFlight, OutputBytes: c.OutputBytes,
 		AttributeReads: c.AttributeReads, ConnectTimeout: c.ConnectTimeout, Inactivity: c.Inactivity,
+		Farewell: farewell,
 	}, platform, sessions, log)
 	s := &Service{config: c, server: listener.New(listener.Options{
-		Connections: c.Connections, WriteTimeout: c.WriteTimeout, DrainTimeout: c.DrainTimeout,
+		Connections: c.Connections, Refusals: c.Refusals,
+		WriteTimeout: c.WriteTimeout, DrainTimeout: c.DrainTimeout, DrainRate: c.DrainRate,
 	}, hub, listeners, log)}
 	if s.entry.Trusted, err = proxy.ParseTrusted(c.ProxyTrusted); err != nil {
 		return nil, fmt.Errorf("proxy-trusted: %w", err)

@@ -210,14 +210,14 @@ func TestDrain(t *testing.T) {
 		defer close(stopped)
 		r.stop()
 	}()
-	idle.expectRefusal(0x8B)
+	idle.expectRefusal(0x9C)
 	old.expectClosed()
 	silent.expectClosed()
 	busy.publish(1, telemetryTopic, `{"t":2}`)
 	busy.expectNothing()
 	r.Bus.Release(nil)
 	busy.expectReason(packets.Puback, 0)
-	busy.expectRefusal(0x8B)
+	busy.expectRefusal(0x9C)
 	<-stopped
 	r.Uplinks(t, 1)
 	if _, err := net.Dial("tcp", r.service.Addr()); err == nil {
@@ -242,6 +242,8 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		func(c *Config) { c.InFlight = 0 },
 		func(c *Config) { c.Connections = 0 },
 		func(c *Config) { c.PacketBytes = 1 << 28 },
+		func(c *Config) { c.DrainRate = 0 },
+		func(c *Config) { c.DrainReason = "tired" },
 		func(c *Config) { c.Listen = "nowhere:nothing" },
 		func(c *Config) { c.WebSocket = "nowhere:nothing" },
 		func(c *Config) { c.TLSListen = "127.0.0.1:0" },

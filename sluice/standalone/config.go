@@ -51,6 +51,7 @@ type coreConfig struct {
 
 type mqttConfig struct {
 	Listen               struct{} `kong:"-"`
+	DrainReason          struct{} `kong:"-"`
 	mqtttransport.Config `embed:""`
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,7 +22,7 @@ import (
 )
 
 // Addresses are where the platform listens, each as host:port; "" where it does not.
-type Addresses struct{ MQTT, HTTP, CoAP string }
+type Addresses struct{ MQTT, MQTTS, HTTP, CoAP string }
 
 // Platform is the platform, built and bound. Run it.
 type Platform struct {
@@ -58,7 +59,7 @@ func (p *Platform) Run(ctx context.Context) error { return process.Sequence(p.pa
 
 // Addresses returns what was bound.
 func (p *Platform) Addresses() Addresses {
-	return Addresses{MQTT: p.mqtt.Addr(), HTTP: p.door.Addr(), CoAP: p.coap.Addr()}
+	return Addresses{MQTT: p.mqtt.Addr(), MQTTS: p.mqtt.TLSAddr(), HTTP: p.door.Addr(), CoAP: p.coap.Addr()}
 }
 
 // FirstLogin returns whom the first start made and the password, which is shown this once; ""
@@ -169,6 +170,10 @@ func (p *Platform) buildTransport(ctx context.Context) error {
 func (p *Platform) buildMQTT(context.Context) (err error) {
 	config := p.config.MQTT.Config
 	config.Listen = p.config.MQTTListen
+	if host, _, err := net.SplitHostPort(config.Listen); err == nil {
+		config.ListenTLS(host)
+	}
+	config.DrainReason = "administrative-action" // there is no other server to use
 	if p.mqtt, err = mqtttransport.New(config, p.transport, p.named("mqtt-transport")); err != nil {
 		return fmt.Errorf("mqtt-transport: %w", err)
 	}

@@ -38,8 +38,9 @@ type conn struct {
 	index  int   // in Server.conns
 	intake intake
 
-	fronted bool            // it may begin with a PROXY header, which has not come yet; its reader's alone
-	source  *netip.AddrPort // the client, as that header told; nil: none did
+	crowding bool            // it is there to be turned away
+	fronted  bool            // it may begin with a PROXY header, which has not come yet; its reader's alone
+	source   *netip.AddrPort // the client, as that header told; nil: none did
 
 	mu      sync.Mutex
 	resumed bool

@@ -94,7 +94,7 @@ func startWith(t *testing.T, w way, e Entry, platform session.Platform, log *slo
 		ConnectBytes: 8192, PacketBytes: 1 << 20, InFlight: 64, OutputBytes: 1 << 20, AttributeReads: 4,
 		ConnectTimeout: 10 * time.Second, Inactivity: time.Minute,
 	}
-	options := Options{Connections: 100, WriteTimeout: 10 * time.Second, DrainTimeout: time.Second}
+	options := Options{Connections: 100, WriteTimeout: 10 * time.Second, DrainTimeout: time.Second, DrainRate: 5000}
 	if change != nil {
 		change(&rules, &options)
 	}

@@ -25,7 +25,7 @@ func NewMetrics(registry prometheus.Registerer) (*Metrics, error) {
 		}),
 		read:       counter("read_bytes_total", "Bytes read from clients."),
 		written:    counter("written_bytes_total", "Bytes written to clients."),
-		refused:    counter("connections_refused_total", "Connections closed at once because there are as many as allowed."),
+		refused:    counter("connections_refused_total", "Connections turned away, told so or not, because there are as many as allowed."),
 		unaccepted: counter("accept_errors_total", "Connections that could not be accepted."),
 		panics:     counter("panics_total", "Connections whose handling panicked."),
 	}

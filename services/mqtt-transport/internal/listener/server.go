@@ -17,8 +17,9 @@ import (
 
 // Options are a Server's bounds.
 type Options struct {
-	Connections                int
+	Connections, Refusals      int
 	WriteTimeout, DrainTimeout time.Duration
+	DrainRate                  int // connections a second
 }
 
 // Server serves connections, wherever they come from. Make one with New, Start it, then Serve
@@ -42,6 +43,7 @@ type Server struct {
 	mu       sync.Mutex
 	draining bool
 	conns    []*conn
+	crowding int           // those of conns that are there to be turned away
 	empty    chan struct{} // closed when draining and no connection is left
 }
 
@@ -91,13 +93,19 @@ func (s *Server) open(l link, fronted bool) (*conn, error) {
 	c := &conn{server: s, link: l, fronted: fronted}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining || len(s.conns) >= s.options.Connections {
+	c.crowding = len(s.conns)-s.crowding >= s.options.Connections
+	if s.draining || c.crowding && s.crowding >= s.options.Refusals {
 		s.metrics.refused.Inc()
 		return nil, errRefused
 	}
 	c.index = len(s.conns)
 	c.writer = s.flushers[c.index%len(s.flushers)]
 	c.Init(s.hub, c)
+	if c.crowding {
+		s.metrics.refused.Inc()
+		s.crowding++
+		c.TurnAway()
+	}
 	s.conns = append(s.conns, c)
 	s.running.Add(1)
 	s.metrics.connections.Inc()
@@ -112,6 +120,9 @@ func (s *Server) remove(c *conn) {
 	last.index = c.index
 	s.conns[len(s.conns)-1] = nil
 	s.conns = s.conns[:len(s.conns)-1]
+	if c.crowding {
+		s.crowding--
+	}
 	s.metrics.connections.Dec()
 	if s.draining && len(s.conns) == 0 {
 		close(s.empty)
@@ -143,8 +154,9 @@ func (s *Server) sweep() {
 	}
 }
 
-// Drain takes nothing more on, waits until what is in flight has been answered, for at most the
-// drain timeout, and closes every connection. Call it when no Serve runs any more.
+// Drain takes no connection on any more and lets all go, some at a time; of each it waits until
+// what is in flight has been answered, for at most the drain timeout over all, and closes it. Call
+// it when no Serve runs any more.
 func (s *Server) Drain() {
 	s.mu.Lock()
 	s.draining = true
@@ -152,9 +164,9 @@ func (s *Server) Drain() {
 		close(s.empty)
 	}
 	s.mu.Unlock()
-	s.each(func(c *conn) { c.Drain() })
 	timeout := time.NewTimer(s.options.DrainTimeout)
 	defer timeout.Stop()
+	s.letGo()
 	select {
 	case <-s.empty:
 	case <-timeout.C:

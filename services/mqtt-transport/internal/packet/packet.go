@@ -50,6 +50,7 @@ const (
 	BadUserNameOrPassword    Reason = 0x86
 	NotAuthorized            Reason = 0x87
 	ServerUnavailable        Reason = 0x88
+	ServerBusy               Reason = 0x89
 	ServerShuttingDown       Reason = 0x8B
 	BadAuthenticationMethod  Reason = 0x8C
 	KeepAliveTimeout         Reason = 0x8D
@@ -62,6 +63,7 @@ const (
 	AdministrativeAction     Reason = 0x98
 	PayloadFormatInvalid     Reason = 0x99
 	QoSNotSupported          Reason = 0x9B
+	UseAnotherServer         Reason = 0x9C
 	ConnectionRateExceeded   Reason = 0x9F
 )
 

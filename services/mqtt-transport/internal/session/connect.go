@@ -73,6 +73,9 @@ func (s *Session) Connect(ctx context.Context) Verdict {
 
 // admit finds out whose connection it is and opens its session.
 func (s *Session) admit(ctx context.Context, h *hello) packet.Reason {
+	if s.crowded {
+		return packet.ServerBusy
+	}
 	if h.extended {
 		return packet.BadAuthenticationMethod
 	}

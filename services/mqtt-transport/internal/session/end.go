@@ -83,6 +83,20 @@ func (s *Session) Expire() {
 	}
 }
 
+// DrainReason returns what clients are told of the end of a service, by the name that operators
+// know it by (MQTT 5 §3.14.2.1).
+func DrainReason(name string) (r packet.Reason, known bool) {
+	switch name {
+	case "use-another-server": // there are others, at the same address
+		return packet.UseAnotherServer, true
+	case "administrative-action":
+		return packet.AdministrativeAction, true
+	case "server-shutting-down":
+		return packet.ServerShuttingDown, true
+	}
+	return 0, false
+}
+
 // Drain closes the session when what is in flight has been answered. Nothing more is taken on.
 func (s *Session) Drain() {
 	s.mu.Lock()
@@ -90,7 +104,7 @@ func (s *Session) Drain() {
 	if s.ending || s.closing {
 		return
 	}
-	s.ending, s.cause, s.shutdown = true, CauseDrain, packet.ServerShuttingDown
+	s.ending, s.cause, s.shutdown = true, CauseDrain, s.hub.rules.Farewell
 	s.settled()
 }
 

@@ -76,7 +76,7 @@ func (w *wire) Stop()   { w.stops++ }
 
 var testRules = Rules{
 	ConnectBytes: 1000, PacketBytes: 1000, InFlight: 8, OutputBytes: 2000, AttributeReads: 2,
-	ConnectTimeout: 10 * time.Second, Inactivity: 100 * time.Second,
+	ConnectTimeout: 10 * time.Second, Inactivity: 100 * time.Second, Farewell: packet.ServerShuttingDown,
 }
 
 // connection is a session with what is around it.

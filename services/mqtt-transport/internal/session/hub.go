@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/packet"
 	"github.com/sluice-iot/sluice/transport"
 )
 
@@ -39,6 +40,7 @@ type Rules struct {
 	OutputBytes                int
 	AttributeReads             int
 	ConnectTimeout, Inactivity time.Duration
+	Farewell                   packet.Reason // of a service that stops
 }
 
 // Hub is what the sessions of a service share. Safe for concurrent use.

@@ -26,6 +26,7 @@ var connectResults = map[packet.Reason]string{
 	packet.BadAuthenticationMethod:  "unsupported",
 	packet.ServerUnavailable:        "unavailable",
 	packet.ConnectionRateExceeded:   "limited",
+	packet.ServerBusy:               "crowded",
 }
 
 // NewMetrics registers a service's metrics; registry may be nil.

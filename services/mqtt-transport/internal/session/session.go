@@ -44,6 +44,7 @@ type Session struct {
 	// These are the reader's alone.
 	patience uint32 // ticks the client may be silent
 	hello    *hello // of a client that is connecting
+	crowded  bool   // there is no room for it
 	taken    int    // messages taken on since Feed began, to be counted
 
 	// These are set before the session is accepted, and never changed.
@@ -95,6 +96,16 @@ func (s *Session) Init(h *Hub, w Wire) {
 	s.hub, s.wire = h, w
 	s.patience = h.ticksFor(h.rules.ConnectTimeout)
 	s.due.Store(h.now.Load() + s.patience)
+}
+
+// refusalTime is how long a client that will be turned away has for its CONNECT.
+const refusalTime = Tick
+
+// TurnAway makes the answer to CONNECT that there is no room. Call it before the session is fed.
+func (s *Session) TurnAway() {
+	s.crowded = true
+	s.patience = s.hub.ticksFor(refusalTime)
+	s.due.Store(s.hub.now.Load() + s.patience)
 }
 
 // Feed takes the packets that b begins with and returns how many bytes they were. b is not kept.
