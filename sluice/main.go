@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/sluice/doctor"
 	"github.com/sluice-iot/sluice/sluice/fleet"
 )
 
@@ -23,6 +24,7 @@ type commands struct {
 	CoAPTransport fleet.CoAPTransport `kong:"cmd,name='coap-transport',help='Run a CoAP transport of a fleet.'"`
 
 	Cluster     cluster     `cmd:"" help:"Look at a fleet, asking any of its core nodes."`
+	Doctor      doctor.Doctor `cmd:"" help:"Look at everything a fleet rests upon and name what is broken. Give it the members' settings."`
 	Health      health      `cmd:"" help:"Ask a running node whether it is ready."`
 	DeadLetters deadLetters `cmd:"" help:"Look after messages that failed through their own fault, on a running node."`
 	Version     version     `cmd:"" help:"Say which version this is."`

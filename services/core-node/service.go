@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-iot/sluice/services/core-node/internal/ingest"
 	"github.com/sluice-iot/sluice/services/core-node/internal/live"
 	"github.com/sluice-iot/sluice/services/core-node/internal/password"
+	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 	"github.com/sluice-iot/sluice/services/core-node/internal/websocket"
@@ -123,7 +124,7 @@ func (s *Service) Run(ctx context.Context) error {
 		process.RunnerFunc(s.accounts.Run),
 		process.RunnerFunc(s.followEvents),
 		process.RunnerFunc(s.sweepReplies),
-		process.RunnerFunc(func(ctx context.Context) error { return owned.Run(ctx, s.ingest.Own, s.calls.Answer) }),
+		process.RunnerFunc(func(ctx context.Context) error { return owned.Run(ctx, s.own, s.calls.Answer) }),
 		process.RunnerFunc(s.watches.Run),
 		process.RunnerFunc(s.sockets.Run),
 		process.RunnerFunc(s.serve),
@@ -139,6 +140,14 @@ func (s *Service) watchStore(ctx context.Context) error {
 	case err := <-s.broken:
 		return fmt.Errorf("the store cannot go on: %w", err)
 	}
+}
+
+// own processes a partition that came to this node. What the store remembers of rows that others have written meanwhile goes first.
+func (s *Service) own(ctx context.Context, lease ring.Lease) error {
+	if store, remembers := s.store.(interface{ Forget() }); remembers {
+		store.Forget()
+	}
+	return s.ingest.Own(ctx, lease)
 }
 
 func (s *Service) sweepReplies(ctx context.Context) error {
