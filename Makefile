@@ -4,7 +4,7 @@ MODULES := $(shell sed -n 's/^\t\.\///p' go.work)
 PACKAGES := $(addprefix ./,$(addsuffix /...,$(filter-out tests,$(MODULES))))
 FUZZTIME ?= 30s
 
-.PHONY: help build test race lint fix generate modules bench fuzz ledger clients test-compose verify demo
+.PHONY: help build test race lint fix generate modules bench fuzz ledger clients test-fleet test-compose verify demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -28,6 +28,9 @@ ledger: build ## kill -9 under load, twenty times, and check what was acknowledg
 
 clients: build ## clients nobody here wrote: mosquitto, curl, libcoap, paho
 	tests/clients/run
+
+test-fleet: ## the fleet on real Kafka, ZooKeeper, Cassandra, Redis and HAProxy; FULL=1 for all faults at full length
+	FULL=$(FULL) RUN='$(RUN)' tests/fleet/run
 
 test-compose: ## the fleet by docker compose, scaled under load (root; Debian packages)
 	tests/compose/run

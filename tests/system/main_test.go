@@ -13,7 +13,8 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	if err := errors.Join(endParts(), RemoveBinary()); err != nil {
+	fmt.Print(theFaults.Rows())
+	if err := errors.Join(endParts(), writeFaults(), RemoveBinary()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

@@ -66,7 +66,7 @@ func started(t *testing.T, p Part) {
 
 // TestThreeBrokersKeepWhatTheyAcknowledged kills the leader of a partition: what was acknowledged is read from the others.
 func TestThreeBrokersKeepWhatTheyAcknowledged(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	k, err := NewKafka(ctx, t.TempDir(), KafkaOptions{Brokers: 3, Heap: "320m"})
 	if err != nil {
@@ -94,6 +94,12 @@ func TestThreeBrokersKeepWhatTheyAcknowledged(t *testing.T) {
 	}
 	k.Brokers[leader(ctx, t, client, topic)].Kill()
 	await(ctx, t, func() error {
+		for i, b := range k.Brokers {
+			if b.Running() {
+				m, err := (&kafka.Client{Addr: kafka.TCP(k.addresses[i]), Transport: &kafka.Transport{}}).Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
+				t.Logf("DBG broker %d: %v %+v", i+1, err, m)
+			}
+		}
 		answer, err := client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {kafka.LastOffsetOf(0)}}})
 		if err != nil {
 			return err
@@ -119,6 +125,7 @@ func await(ctx context.Context, t *testing.T, act func() error) {
 	t.Helper()
 	err := act()
 	for ; err != nil && ctx.Err() == nil; err = act() {
+		t.Logf("DBG %v", err)
 		time.Sleep(100 * time.Millisecond)
 	}
 	if err != nil {
