@@ -21,8 +21,8 @@ type FleetOptions struct {
 	Core, MQTT, HTTP, CoAP int // 0: 3, 2, 2 and 1
 	// Slots is how many core nodes the balancer has a place for; 0: three more than Core.
 	Slots int
-	// Proxy has the balancer tell the MQTT transports by PROXY v2 who connects.
-	Proxy bool
+	// Certificates, a .pem file with chain and key or a folder of them, opens the MQTT transports' TLS door.
+	Certificates string
 	// Flags are given to every role, as variables of the environment, so each takes those it knows.
 	Flags []string
 }
@@ -49,9 +49,6 @@ func NewFleet(ctx context.Context, t *testing.T, parts *Parts, o FleetOptions) *
 	}
 	f := &Fleet{Parts: parts, binary: binary, dir: t.TempDir()}
 	f.Set(o.Flags...)
-	if o.Proxy {
-		f.environ = append(f.environ, "SLUICE_PROXY_TRUSTED=127.0.0.1/32")
-	}
 	if err := f.install(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +60,14 @@ func NewFleet(ctx context.Context, t *testing.T, parts *Parts, o FleetOptions) *
 	}
 	for i := range cmp.Or(o.MQTT, 2) {
 		listen, webSocket := freeAddress(t, "tcp"), freeAddress(t, "tcp")
-		role := f.role("mqtt-transport", i, freeAddress(t, "tcp"), "--mqtt-listen", listen, "--mqtt-websocket-listen", webSocket)
-		role.Listen, role.WebSocket = listen, webSocket
+		args := []string{"--mqtt-listen", listen, "--mqtt-websocket-listen", webSocket, "--proxy-trusted", "127.0.0.1/32"}
+		secure := ""
+		if o.Certificates != "" {
+			secure = freeAddress(t, "tcp")
+			args = append(args, "--mqtt-tls-listen", secure, "--mqtt-tls-certificates", o.Certificates)
+		}
+		role := f.role("mqtt-transport", i, freeAddress(t, "tcp"), args...)
+		role.Listen, role.WebSocket, role.Secure = listen, webSocket, secure
 		f.MQTT = append(f.MQTT, role)
 	}
 	for i := range cmp.Or(o.HTTP, 2) {
@@ -79,7 +82,7 @@ func NewFleet(ctx context.Context, t *testing.T, parts *Parts, o FleetOptions) *
 		role.Listen = listen
 		f.CoAP = append(f.CoAP, role)
 	}
-	if f.Balancer, err = part.NewHAProxy(ctx, f.dir, f.balanced(o.Proxy)); err != nil {
+	if f.Balancer, err = part.NewHAProxy(ctx, f.dir, f.balanced()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -95,10 +98,13 @@ func NewFleet(ctx context.Context, t *testing.T, parts *Parts, o FleetOptions) *
 	return f
 }
 
-func (f *Fleet) balanced(proxy bool) part.Balanced {
-	b := part.Balanced{Core: f.slots, Proxy: proxy}
+func (f *Fleet) balanced() part.Balanced {
+	b := part.Balanced{Core: f.slots, Proxy: true}
 	for _, r := range f.MQTT {
 		b.MQTT = append(b.MQTT, part.Server{Address: r.Listen, Admin: r.Admin})
+		if r.Secure != "" {
+			b.MQTTTLS = append(b.MQTTTLS, part.Server{Address: r.Secure, Admin: r.Admin})
+		}
 		b.MQTTWebSocket = append(b.MQTTWebSocket, part.Server{Address: r.WebSocket, Admin: r.Admin})
 	}
 	for _, r := range f.HTTP {
@@ -163,7 +169,7 @@ func (f *Fleet) FirstLogin(context.Context) (user, password string, err error) {
 // Doors is where devices and people find it.
 func (f *Fleet) Doors() Doors {
 	return Doors{
-		MQTT: f.Balancer.MQTT, HTTP: f.Balancer.HTTP, CoAP: f.CoAP[0].Listen, Admin: f.Core[0].Admin,
+		MQTT: f.Balancer.MQTT, MQTTTLS: f.Balancer.MQTTTLS, HTTP: f.Balancer.HTTP, CoAP: f.CoAP[0].Listen, Admin: f.Core[0].Admin,
 		Kafka: f.Parts.Kafka.First(),
 	}
 }
@@ -212,7 +218,7 @@ func (f *Fleet) AwaitBalancer(ctx context.Context) error {
 	for _, r := range f.Roles() {
 		ready, _, err := r.Ready(ctx)
 		want[r.Listen] = err == nil && ready
-		want[r.WebSocket] = err == nil && ready
+		want[r.WebSocket], want[r.Secure] = want[r.Listen], want[r.Listen]
 	}
 	for {
 		up, err := f.Balancer.Up(ctx)

@@ -50,11 +50,12 @@ type Operated interface {
 
 // Doors are addresses, host:port.
 type Doors struct {
-	MQTT  string // TCP
-	HTTP  string // devices' API, REST and WebSockets
-	CoAP  string // UDP
-	Admin string // the admin listener of one process that holds data
-	Kafka string // a broker, in Kafka's protocol
+	MQTT    string // TCP
+	MQTTTLS string // "" where there is none
+	HTTP    string // devices' API, REST and WebSockets
+	CoAP    string // UDP
+	Admin   string // the admin listener of one process that holds data
+	Kafka   string // a broker, in Kafka's protocol
 }
 
 // binaryPath builds the binary, the first time it is asked for, into a folder that RemoveBinary removes.

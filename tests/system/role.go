@@ -15,8 +15,9 @@ import (
 type Role struct {
 	*part.Process
 	Admin string // address of the admin listener
-	// Listen is where it serves: MQTT, HTTP or CoAP, as the role is; WebSocket beside it for an MQTT transport.
-	Listen, WebSocket string
+	// Listen is where it serves: MQTT, HTTP or CoAP, as the role is. WebSocket and Secure, TLS, are an MQTT transport's
+	// other doors.
+	Listen, WebSocket, Secure string
 }
 
 // newRole is a process that is ready when its /ready says so.
