@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"bytes"
 	"context"
 	"errors"
 )
@@ -72,13 +73,13 @@ func (k *keeper) free(ctx context.Context, s *session, last claim) bool {
 		return true
 	}
 	changed := make(chan struct{})
-	_, owner, err := k.owner(ctx, s, func() { close(changed) })
+	found, owner, err := k.owner(ctx, s, func() { close(changed) })
 	switch {
 	case err == nil && owner.Node != k.z.options.Node:
 		k.stopAnswering()
 		fallthrough
 	case err == nil:
-		pause(ctx, k.z.clock, audit*s.timeout, changed)
+		k.awaitLease(ctx, s, found, changed)
 		return false
 	case !errors.Is(err, errNoNode):
 		pause(ctx, k.z.clock, retry, nil)
@@ -105,6 +106,17 @@ func (k *keeper) owner(ctx context.Context, s *session, changed func()) (znode, 
 		r = record{}
 	}
 	return found, r, nil
+}
+
+// awaitLease waits until the lease's znode may be another than seen (zero: there was none). What changed should tell is looked up now and
+// then, without another watch: nobody would take it away.
+func (k *keeper) awaitLease(ctx context.Context, s *session, seen znode, changed <-chan struct{}) {
+	for pause(ctx, k.z.clock, audit*s.timeout, changed) {
+		now, err := s.conn.Read(ctx, k.z.layout.lease(k.partition), nil)
+		if err != nil && !errors.Is(err, errNoNode) || now.owner != seen.owner || !bytes.Equal(now.data, seen.data) {
+			return
+		}
+	}
 }
 
 // write makes the lease and the next epoch.
@@ -188,7 +200,7 @@ func (k *keeper) awaitDeletion(ctx context.Context, s *session, l *lease) bool {
 		case err != nil:
 			pause(ctx, k.z.clock, retry, nil)
 		default:
-			pause(ctx, k.z.clock, audit*s.timeout, changed)
+			k.awaitLease(ctx, s, found, changed)
 		}
 	}
 	return false
@@ -200,13 +212,13 @@ func (k *keeper) awaitSuccessor(ctx context.Context, d desire) {
 	defer done()
 	for ctx.Err() == nil {
 		changed := make(chan struct{})
-		_, owner, err := k.owner(ctx, d.session, func() { close(changed) })
+		found, owner, err := k.owner(ctx, d.session, func() { close(changed) })
 		switch {
 		case err == nil && owner.Node != k.z.options.Node:
 			k.stopAnswering()
 			return
 		case err == nil, errors.Is(err, errNoNode):
-			pause(ctx, k.z.clock, audit*d.session.timeout, changed)
+			k.awaitLease(ctx, d.session, found, changed)
 		default:
 			pause(ctx, k.z.clock, retry, nil)
 		}

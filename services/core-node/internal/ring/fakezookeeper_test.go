@@ -254,6 +254,7 @@ func (c *fakeConnection) request(ctx context.Context, key string, run func() err
 	if c.node.isDead() {
 		return errLost
 	}
+	time.Sleep(1 + c.node.world.draw(c.node.id+key+"turn", time.Microsecond)) // who asks at the same instant has a turn by the seed
 	var mu sync.Mutex
 	givenUp := false
 	answered := make(chan error, 1)

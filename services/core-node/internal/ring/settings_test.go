@@ -1,0 +1,32 @@
+package ring
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
+	good := Settings{ZooKeeper: []string{"a:2181"}, Root: "/sluice", Session: 2 * time.Second, Settle: 150 * time.Millisecond, Margin: 700 * time.Millisecond}
+	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+	for flag, change := range map[string]func(*Settings){
+		"--zookeeper:":         func(s *Settings) { s.ZooKeeper = []string{"a"} },
+		"--zookeeper-root:":    func(s *Settings) { s.Root = "sluice" },
+		"--zookeeper-session:": func(s *Settings) { s.Session = 50 * time.Millisecond },
+		"--zookeeper-settle:":  func(s *Settings) { s.Settle = 3 * time.Second },
+		"--lease-margin: 399":  func(s *Settings) { s.Margin = 399 * time.Millisecond },
+		"--lease-margin: 1.1s": func(s *Settings) { s.Margin = 1100 * time.Millisecond },
+	} {
+		s := good
+		change(&s)
+		if err := s.Validate(); err == nil || !strings.HasPrefix(err.Error(), flag) {
+			t.Errorf("%s: %v", flag, err)
+		}
+		s.ZooKeeper = nil // nothing of it matters to a single node
+		if err := s.Validate(); err != nil {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
+}
