@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // stage is a fleet of simulated nodes without trouble but what the test makes.
@@ -48,7 +48,7 @@ func (s *stage) node(id string) *played {
 
 func (s *stage) options(id string, metrics prometheus.Registerer) Options {
 	return Options{
-		Settings: Settings{ZooKeeper: []string{"fake:1"}, Root: "/sluice", Session: simSession, Settle: 150 * time.Millisecond, Margin: simMargin},
+		Settings: Settings{ZooKeeper: []string{"fake:1"}, ZooKeeperRoot: "/sluice", ZooKeeperSession: simSession, ZooKeeperSettle: 150 * time.Millisecond, LeaseMargin: simMargin},
 		Node:     id, Partitions: 6, Log: s.log, Metrics: metrics,
 	}
 }
@@ -100,6 +100,16 @@ func (s *stage) expect(what string, c chan bool, began, ended int) {
 	}
 }
 
+// value reads a counter.
+func value(t *testing.T, m prometheus.Metric) float64 {
+	t.Helper()
+	var read dto.Metric
+	if err := m.Write(&read); err != nil {
+		t.Fatal(err)
+	}
+	return read.GetCounter().GetValue()
+}
+
 // F7: while ZooKeeper is away owning ends before others could begin, answering goes on; when it is back the same nodes own the same.
 func TestAnOutageEndsLeasesAndNotAnswers(t *testing.T) {
 	play(t, func(s *stage) {
@@ -125,10 +135,10 @@ func TestAnOutageEndsLeasesAndNotAnswers(t *testing.T) {
 		s.expect("b owns again", b.own, 3, 0)
 		s.expect("a answered all the time", a.held, 0, 0)
 		s.expect("b answered all the time", b.held, 0, 0)
-		if n := testutil.ToFloat64(a.ring.metrics.rebalances); n != 1 {
+		if n := value(t, a.ring.metrics.rebalances); n != 1 {
 			t.Errorf("%v rebalances", n)
 		}
-		if n := testutil.ToFloat64(a.ring.metrics.handovers.WithLabelValues(goneLapsed)); n != 3 {
+		if n := value(t, a.ring.metrics.handovers.WithLabelValues(goneLapsed)); n != 3 {
 			t.Errorf("%v leases lapsed", n)
 		}
 		if a.ring.left() < time.Second {
@@ -150,7 +160,7 @@ func TestJoinsWithinTheSettleTimeAreOneChange(t *testing.T) {
 		s.expect("a answers for the others no more", a.held, 0, 4)
 		s.expect("b took two", b.own, 2, 0)
 		s.expect("c took two", c.own, 2, 0)
-		if n := testutil.ToFloat64(a.ring.metrics.rebalances); n != 2 {
+		if n := value(t, a.ring.metrics.rebalances); n != 2 {
 			t.Errorf("%v rebalances: a alone, then with both", n)
 		}
 		status, err := a.ring.Status(s.ctx)

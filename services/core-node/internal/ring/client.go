@@ -23,10 +23,10 @@ type dialer struct {
 // Connect implements connector.
 func (d dialer) Connect(ctx context.Context) (connection, error) {
 	c := &client{
-		patience: d.settings.Session / 3, servers: d.settings.ZooKeeper,
+		patience: d.settings.ZooKeeperSession / 3, servers: d.settings.ZooKeeper,
 		established: make(chan struct{}), expired: make(chan struct{}), closing: make(chan struct{}), watches: map[string][]*watch{},
 	}
-	conn, _, err := zk.Connect(d.settings.ZooKeeper, d.settings.Session, zk.WithLogInfo(false), zk.WithLogger(chatter{d.log}),
+	conn, _, err := zk.Connect(d.settings.ZooKeeper, d.settings.ZooKeeperSession, zk.WithLogInfo(false), zk.WithLogger(chatter{d.log}),
 		zk.WithDialer(c.dial), zk.WithHostProvider(&hosts{client: c}), zk.WithEventCallback(c.observe))
 	if err != nil {
 		return nil, fmt.Errorf("open the client: %w", err)

@@ -42,7 +42,7 @@ const (
 func fleetOptions(server, root, id string) Options {
 	return Options{
 		Settings: Settings{
-			ZooKeeper: []string{server}, Root: root, Session: fleetSession, Settle: 150 * time.Millisecond, Margin: 700 * time.Millisecond,
+			ZooKeeper: []string{server}, ZooKeeperRoot: root, ZooKeeperSession: fleetSession, ZooKeeperSettle: 150 * time.Millisecond, LeaseMargin: 700 * time.Millisecond,
 		},
 		Node: id, Addresses: map[string]string{"admin": id + ":9090"}, Partitions: fleetPartitions,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Metrics: prometheus.NewRegistry(),

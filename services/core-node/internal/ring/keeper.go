@@ -143,7 +143,7 @@ func (k *keeper) claim(ctx context.Context, d desire) error {
 		return fmt.Errorf("own partition %d: %w", k.partition, err)
 	}
 	if reason == goneReturned {
-		pause(ctx, k.z.clock, k.z.options.Settings.Settle, d.changed)
+		pause(ctx, k.z.clock, k.z.options.Settings.ZooKeeperSettle, d.changed)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func (s *session) followMembers(ctx context.Context) {
 			s.z.assign(s, stay, true)
 		}
 		if settled == nil && (len(stay) < len(applied) || len(stay) < len(members)) {
-			settled, _ = s.z.clock.After(s.z.options.Settings.Settle)
+			settled, _ = s.z.clock.After(s.z.options.Settings.ZooKeeperSettle)
 		}
 		applied = stay
 		if !s.awaitChange(ctx, changed, &settled, &applied, members) {

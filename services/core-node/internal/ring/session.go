@@ -31,7 +31,7 @@ type session struct {
 
 func newSession(z *ZooKeeper, conn connection, id int64, timeout time.Duration) *session {
 	s := &session{z: z, conn: conn, id: id, timeout: timeout}
-	s.terms = newTerms(z.clock, timeout-z.options.Settings.Margin)
+	s.terms = newTerms(z.clock, timeout-z.options.Settings.LeaseMargin)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.watching.Go(func() {
 		select {

@@ -9,11 +9,11 @@ import (
 
 // Settings are what operators set.
 type Settings struct {
-	ZooKeeper []string      `name:"zookeeper" help:"ZooKeeper servers, host:port; empty for a single node that owns everything." placeholder:"HOST:PORT" sep:","`
-	Root      string        `name:"zookeeper-root" help:"Znode below which this fleet keeps its own." default:"/sluice"`
-	Session   time.Duration `name:"zookeeper-session" help:"Time-out T of the session, as asked for: so long a dead node's partitions rest. ZooKeeper's tickTime must be at most a tenth." default:"2s"`
-	Settle    time.Duration `name:"zookeeper-settle" help:"How long a node waits after others joined before it moves partitions, so that several make one change." default:"150ms"`
-	Margin    time.Duration `name:"lease-margin" help:"How long before others may take a partition its owner takes nothing more on; between a fifth and a half of T. Less T/6 it is the time left to a request to the bus or the store." default:"700ms"`
+	ZooKeeper        []string      `name:"zookeeper" help:"ZooKeeper servers, host:port; empty for a single node that owns everything." placeholder:"HOST:PORT" sep:","`
+	ZooKeeperRoot    string        `name:"zookeeper-root" help:"Znode below which this fleet keeps its own." default:"/sluice"`
+	ZooKeeperSession time.Duration `name:"zookeeper-session" help:"Time-out T of the session, as asked for: so long a dead node's partitions rest. ZooKeeper's tickTime must be at most a tenth." default:"2s"`
+	ZooKeeperSettle  time.Duration `name:"zookeeper-settle" help:"How long a node waits after others joined before it moves partitions, so that several make one change." default:"150ms"`
+	LeaseMargin      time.Duration `name:"lease-margin" help:"How long before others may take a partition its owner takes nothing more on; between a fifth and a half of T. Less T/6 it is the time left to a request to the bus or the store." default:"700ms"`
 }
 
 // Configured reports whether nodes meet in ZooKeeper.
@@ -30,14 +30,14 @@ func (s Settings) Validate() error {
 		}
 	}
 	switch {
-	case !strings.HasPrefix(s.Root, "/") || strings.HasSuffix(s.Root, "/") || strings.Contains(s.Root, "//"):
-		return fmt.Errorf("--zookeeper-root: %q is not an absolute path, such as /sluice", s.Root)
-	case s.Session < 100*time.Millisecond || s.Session > time.Minute:
-		return fmt.Errorf("--zookeeper-session: %v is not between 100ms and 1m", s.Session)
-	case s.Settle < 0 || s.Settle > s.Session:
-		return fmt.Errorf("--zookeeper-settle: %v is not between 0 and the session time-out", s.Settle)
+	case !strings.HasPrefix(s.ZooKeeperRoot, "/") || strings.HasSuffix(s.ZooKeeperRoot, "/") || strings.Contains(s.ZooKeeperRoot, "//"):
+		return fmt.Errorf("--zookeeper-root: %q is not an absolute path, such as /sluice", s.ZooKeeperRoot)
+	case s.ZooKeeperSession < 100*time.Millisecond || s.ZooKeeperSession > time.Minute:
+		return fmt.Errorf("--zookeeper-session: %v is not between 100ms and 1m", s.ZooKeeperSession)
+	case s.ZooKeeperSettle < 0 || s.ZooKeeperSettle > s.ZooKeeperSession:
+		return fmt.Errorf("--zookeeper-settle: %v is not between 0 and the session time-out", s.ZooKeeperSettle)
 	}
-	return s.fits(s.Session)
+	return s.fits(s.ZooKeeperSession)
 }
 
 var errMargin = errors.New("the margin does not fit the session time-out")
@@ -47,9 +47,9 @@ var errMargin = errors.New("the margin does not fit the session time-out")
 // What must fit into the margin: the clocks' rates and what an ensemble's leader may know less of the session than
 // the node, together T/6, and a request. What must fit into the rest: a lost heartbeat and the next.
 func (s Settings) fits(timeout time.Duration) error {
-	if s.Margin < timeout/5 || s.Margin > timeout/2 {
+	if s.LeaseMargin < timeout/5 || s.LeaseMargin > timeout/2 {
 		return fmt.Errorf("--lease-margin: %v is not between %v and %v, a fifth and a half of the session time-out %v: %w",
-			s.Margin, timeout/5, timeout/2, timeout, errMargin)
+			s.LeaseMargin, timeout/5, timeout/2, timeout, errMargin)
 	}
 	return nil
 }

@@ -7,17 +7,17 @@ import (
 )
 
 func TestSettingsThatCannotWorkAreRefused(t *testing.T) {
-	good := Settings{ZooKeeper: []string{"a:2181"}, Root: "/sluice", Session: 2 * time.Second, Settle: 150 * time.Millisecond, Margin: 700 * time.Millisecond}
+	good := Settings{ZooKeeper: []string{"a:2181"}, ZooKeeperRoot: "/sluice", ZooKeeperSession: 2 * time.Second, ZooKeeperSettle: 150 * time.Millisecond, LeaseMargin: 700 * time.Millisecond}
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}
 	for flag, change := range map[string]func(*Settings){
 		"--zookeeper:":         func(s *Settings) { s.ZooKeeper = []string{"a"} },
-		"--zookeeper-root:":    func(s *Settings) { s.Root = "sluice" },
-		"--zookeeper-session:": func(s *Settings) { s.Session = 50 * time.Millisecond },
-		"--zookeeper-settle:":  func(s *Settings) { s.Settle = 3 * time.Second },
-		"--lease-margin: 399":  func(s *Settings) { s.Margin = 399 * time.Millisecond },
-		"--lease-margin: 1.1s": func(s *Settings) { s.Margin = 1100 * time.Millisecond },
+		"--zookeeper-root:":    func(s *Settings) { s.ZooKeeperRoot = "sluice" },
+		"--zookeeper-session:": func(s *Settings) { s.ZooKeeperSession = 50 * time.Millisecond },
+		"--zookeeper-settle:":  func(s *Settings) { s.ZooKeeperSettle = 3 * time.Second },
+		"--lease-margin: 399":  func(s *Settings) { s.LeaseMargin = 399 * time.Millisecond },
+		"--lease-margin: 1.1s": func(s *Settings) { s.LeaseMargin = 1100 * time.Millisecond },
 	} {
 		s := good
 		change(&s)

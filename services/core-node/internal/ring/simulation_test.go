@@ -32,7 +32,7 @@ const (
 	simPartitions = 5
 	simTrouble    = 20 * time.Second
 	simRecovery   = 3 * simSession
-	simSchedules  = 100
+	simSchedules  = 50
 )
 
 func TestNeverTwoOwnersAct(t *testing.T) {
@@ -239,7 +239,7 @@ func (w *simWorld) boot(ctx context.Context, id string) *simNode {
 	w.running.Go(func() {
 		defer close(n.ended)
 		o := Options{
-			Settings: Settings{ZooKeeper: []string{"fake:1"}, Root: "/fleet/a", Session: simSession, Settle: 150 * time.Millisecond, Margin: simMargin},
+			Settings: Settings{ZooKeeper: []string{"fake:1"}, ZooKeeperRoot: "/fleet/a", ZooKeeperSession: simSession, ZooKeeperSettle: 150 * time.Millisecond, LeaseMargin: simMargin},
 			Node:     id, Partitions: simPartitions, Log: w.log, Metrics: prometheus.NewRegistry(),
 		}
 		z, err := open(ctx, o, n, n)

@@ -66,7 +66,7 @@ func open(ctx context.Context, o Options, c connector, now clock) (*ZooKeeper, e
 		return nil, fmt.Errorf("encode the node: %w", err)
 	}
 	z := &ZooKeeper{
-		options: o, layout: layout(o.Settings.Root), connector: c, clock: now,
+		options: o, layout: layout(o.Settings.ZooKeeperRoot), connector: c, clock: now,
 		log: o.Log.With("node", o.Node), self: self,
 	}
 	if _, err := z.join(ctx); err != nil {
