@@ -16,10 +16,11 @@ import (
 // Store is an open keyspace. It implements storage.Store.
 type Store struct {
 	options     Options
-	session     *gocql.Session
+	current     atomic.Pointer[gocql.Session]
 	consistency gocql.Consistency
 	figures     *figures
-	slots       chan struct{} // requests under way
+	writes      chan struct{} // writes of values under way
+	others      chan struct{} // other requests under way: reads do not queue behind a flood of writes
 	days        *days
 	eras        *eras
 	writers     sync.Pool // of *writer
@@ -55,12 +56,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		options: o, session: session, consistency: consistency,
-		slots: make(chan struct{}, o.InFlight), days: newDays(o.KnownDays), eras: newEras(o.KnownEntities, o.Now),
+		options: o, consistency: consistency,
+		writes: make(chan struct{}, o.InFlight), others: make(chan struct{}, o.InFlight), days: newDays(o.KnownDays), eras: newEras(o.KnownEntities, o.Now),
 	}
+	s.current.Store(session)
 	s.writers.New = func() any { return newWriter() }
 	s.blocks.New = func() any { return new(block) }
-	s.figures = newFigures(func() float64 { return float64(len(s.slots)) })
+	s.figures = newFigures(func() float64 { return float64(len(s.writes) + len(s.others)) })
 	if o.Metrics != nil {
 		if err := s.figures.register(o.Metrics); err != nil {
 			session.Close()
@@ -72,6 +74,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.prober.Go(func() { s.probeOnAndOn(probing) })
 	return s, nil
 }
+
+// session is the driver's session; renew replaces it.
+func (s *Store) session() *gocql.Session { return s.current.Load() }
 
 // enter begins a request; leave ends it. Close waits in between.
 func (s *Store) enter(ctx context.Context) error {
@@ -111,7 +116,7 @@ func (s *Store) Close() error {
 	if s.options.Metrics != nil {
 		s.figures.unregister(s.options.Metrics)
 	}
-	s.session.Close()
+	s.session().Close()
 	return nil
 }
 

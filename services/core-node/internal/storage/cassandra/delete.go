@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
 
@@ -66,7 +67,12 @@ func (s *Store) DeleteLatest(ctx context.Context, e ident.EntityID, keys []strin
 		return nil
 	}
 	return s.remove(ctx, "delete latest values of", e, func(ctx context.Context) error {
-		return s.deleteLatest(ctx, e, keys)
+		for part := range slices.Chunk(keys, namesPerRead) {
+			if err := s.deleteLatest(ctx, e, part); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -81,24 +87,24 @@ func (s *Store) deleteLatest(ctx context.Context, e ident.EntityID, keys []strin
 	if err != nil {
 		return err
 	}
-	begin, remove := s.session.Batch(gocql.UnloggedBatch), s.session.Batch(gocql.UnloggedBatch)
+	var begin, remove []gocql.BatchEntry
 	newest := int64(0)
 	for name, era := range stored {
 		next := max(era, are.of(name)) + 1
 		newest = max(newest, next)
 		if keys != nil {
-			begin.Query(setEra, next, next, entity, []byte(name))
+			begin = append(begin, entry(setEra, next, next, entity, []byte(name)))
 		}
-		remove.Query(deleteEras, int64(overAll), entity, []byte(name), next)
+		remove = append(remove, entry(deleteEras, int64(overAll), entity, []byte(name), next))
 	}
 	if keys == nil { // one row of eras stands for all names
-		begin.Query(setEra, newest, newest, entity, []byte(allNames))
+		begin = append(begin, entry(setEra, newest, newest, entity, []byte(allNames)))
 	}
-	if err := s.batch(ctx, begin); err != nil {
+	if err := s.batches(ctx, begin); err != nil {
 		return err
 	}
 	s.eras.drop(e) // what was read before goes on in the old eras, as if before the delete
-	return s.batch(ctx, remove)
+	return s.batches(ctx, remove)
 }
 
 // latestEras returns the last era of each name of which there is a latest value.
@@ -126,22 +132,31 @@ func (s *Store) DeleteAttributes(ctx context.Context, e ident.EntityID, scope st
 		return nil
 	}
 	return s.remove(ctx, "delete attributes of", e, func(ctx context.Context) error {
-		entity := appendEntity(nil, e)
-		b := s.session.Batch(gocql.UnloggedBatch)
-		err := s.rows(ctx, func(scan func(...any) bool) bool {
-			var name []byte
-			var stamp int64
-			if !scan(&name, &stamp) {
-				return false
+		for part := range slices.Chunk(keys, namesPerRead) {
+			if err := s.deleteAttributes(ctx, e, scope, part); err != nil {
+				return err
 			}
-			b.Query(deleteAttribute, stamp, entity, int8(scope), name)
-			return true
-		}, attributeStamps, entity, int8(scope), names(keys))
-		if err != nil {
-			return err
 		}
-		return s.batch(ctx, b)
+		return nil
 	})
+}
+
+func (s *Store) deleteAttributes(ctx context.Context, e ident.EntityID, scope storage.Scope, keys []string) error {
+	entity := appendEntity(nil, e)
+	var gone []gocql.BatchEntry
+	err := s.rows(ctx, func(scan func(...any) bool) bool {
+		var name []byte
+		var stamp int64
+		if !scan(&name, &stamp) {
+			return false
+		}
+		gone = append(gone, entry(deleteAttribute, stamp, entity, int8(scope), name))
+		return true
+	}, attributeStamps, entity, int8(scope), names(keys))
+	if err != nil {
+		return err
+	}
+	return s.batches(ctx, gone)
 }
 
 // DeleteEntity removes all values of an entity.
@@ -217,12 +232,21 @@ func (s *Store) deleteNewest(ctx context.Context, newest, statement string, args
 	})
 }
 
-// batch sends rows of one partition; none is no request.
-func (s *Store) batch(ctx context.Context, b *gocql.Batch) error {
-	if b.Size() == 0 {
-		return nil
+func entry(statement string, args ...any) gocql.BatchEntry {
+	return gocql.BatchEntry{Stmt: statement, Args: args, Idempotent: true}
+}
+
+// batches sends changes of one partition.
+func (s *Store) batches(ctx context.Context, entries []gocql.BatchEntry) error {
+	for part := range slices.Chunk(entries, namesPerRead) {
+		err := s.request(ctx, deleting, func(ctx context.Context) error {
+			b := s.session().Batch(gocql.UnloggedBatch).Consistency(s.consistency).RetryPolicy(again{s.figures})
+			b.Entries = part
+			return b.ExecContext(ctx)
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return s.request(ctx, deleting, func(ctx context.Context) error {
-		return b.Consistency(s.consistency).ExecContext(ctx)
-	})
+	return nil
 }

@@ -201,7 +201,7 @@ func (s *Store) checkDocument(d storage.Document) error {
 // listed changes the list of a tenant's documents of one type.
 func (s *Store) listed(ctx context.Context, statement string, args ...any) error {
 	return s.step(ctx, func(ctx context.Context) error {
-		return s.session.Query(statement, args...).Consistency(s.consistency).ExecContext(ctx)
+		return s.session().Query(statement, args...).Consistency(s.consistency).ExecContext(ctx)
 	})
 }
 

@@ -28,7 +28,7 @@ func TestEntities(t *testing.T) {
 func empty(t *testing.T, s *Store) {
 	t.Helper()
 	for _, table := range []string{"documents", "claims", "list"} {
-		if err := s.session.Query("TRUNCATE " + table).ExecContext(t.Context()); err != nil {
+		if err := s.session().Query("TRUNCATE " + table).ExecContext(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -24,7 +24,7 @@ func newFigures(inFlight func() float64) *figures {
 			Name: "core_node_cassandra_errors_total", Help: "Requests to Cassandra that failed, by kind and error.",
 		}, []string{"kind", "error"}),
 		retries: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "core_node_cassandra_retries_total", Help: "Requests sent again to another node.",
+			Name: "core_node_cassandra_retries_total", Help: "Refusals of a node after which the request was offered to another.",
 		}),
 		inFlight: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "core_node_cassandra_in_flight", Help: "Requests to Cassandra under way.",

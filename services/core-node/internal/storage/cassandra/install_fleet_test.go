@@ -61,7 +61,7 @@ func TestInstall(t *testing.T) {
 		t.Error(err)
 	}
 	setVersion := func(version int) {
-		if err := s.session.Query("UPDATE schema_version SET version = ? WHERE id = 1", version).ExecContext(t.Context()); err != nil {
+		if err := s.session().Query("UPDATE schema_version SET version = ? WHERE id = 1", version).ExecContext(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -27,7 +27,7 @@ type Settings struct {
 	TLSCA       string        `name:"cassandra-tls-ca" help:"Certificates (PEM) that Cassandra's must be signed by; empty: no TLS." default:""`
 	Timeout     time.Duration `name:"cassandra-timeout" help:"Longest time one request may take." default:"3s"`
 	Connections int           `name:"cassandra-connections" help:"Connections to each node." default:"2"`
-	InFlight    int           `name:"cassandra-in-flight" help:"Most requests under way at once." default:"128"`
+	InFlight    int           `name:"cassandra-in-flight" help:"Most writes of values under way at once, and as many other requests." default:"128"`
 	BatchRows   int           `name:"cassandra-batch-rows" help:"Most rows of one partition sent in one request." default:"100"`
 	BatchBytes  int           `name:"cassandra-batch-bytes" help:"Rows beyond this many bytes are sent in a request of their own." default:"65536"`
 	ReadBytes   int           `name:"cassandra-read-bytes" help:"About how many bytes of a long series are held in memory at once." default:"4194304"`
@@ -47,7 +47,8 @@ type Options struct {
 	Log     *slog.Logger          // nil: none
 	Metrics prometheus.Registerer // where the store's figures are registered; nil: nowhere
 
-	dial dial // nil: the network's
+	dial       dial          // nil: the network's
+	renewAfter time.Duration // how long Cassandra may be away before names are looked up anew; default 15 s
 }
 
 // dial opens a connection to a node; it is the driver's Dialer.
@@ -77,6 +78,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 3 * time.Second
+	}
+	if o.renewAfter == 0 {
+		o.renewAfter = 15 * time.Second
 	}
 	if o.dial == nil {
 		o.dial = (&net.Dialer{Timeout: o.Timeout, KeepAlive: 15 * time.Second}).DialContext

@@ -130,8 +130,10 @@ func TestOutage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWay(t, settings("").Hosts[0])
 			o := settings(theKeyspace)
-			o.Timeout = time.Second
+			o.Timeout, o.InFlight = time.Second, 2
+			o.renewAfter = 5 * time.Second
 			s := openThrough(t, o, w)
+			began := s.session()
 			one := oneWrite()
 			if err := s.Write(t.Context(), one); err != nil {
 				t.Fatal(err)
@@ -157,6 +159,7 @@ func TestOutage(t *testing.T) {
 			if err := s.Create(t.Context(), storage.Document{ID: one[0].Entity, Body: []byte("{}")}); !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("create without Cassandra: %v", err)
 			}
+			many(t, s, o.Timeout)
 			c.back(t, w)
 			back := time.Now()
 			for s.Write(t.Context(), one) != nil || s.Ready() != nil {
@@ -165,6 +168,10 @@ func TestOutage(t *testing.T) {
 				}
 				time.Sleep(50 * time.Millisecond)
 			}
+			if s.Write(t.Context(), one) != nil {
+				t.Error("not for good")
+			}
+			t.Logf("new session: %v", s.session() != began)
 			t.Logf("writes and readiness %v after Cassandra is back", time.Since(back).Round(10*time.Millisecond))
 		})
 	}
@@ -210,5 +217,23 @@ func TestNobodyThere(t *testing.T) {
 	}
 	if took := time.Since(started); took > 5*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// many asks for more than may be under way while Cassandra is away: all are told in time.
+func many(t *testing.T, s *Store, timeout time.Duration) {
+	t.Helper()
+	started := time.Now()
+	var group sync.WaitGroup
+	for range 20 {
+		group.Go(func() {
+			if err := s.Write(t.Context(), oneWrite()); !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("without Cassandra: %v", err)
+			}
+		})
+	}
+	group.Wait()
+	if took := time.Since(started); took > 4*timeout {
+		t.Errorf("the last of many answers took %v", took)
 	}
 }

@@ -27,6 +27,7 @@ func (s *Store) Ready() error {
 func (s *Store) probeOnAndOn(ctx context.Context) {
 	ticker := time.NewTicker(probeEvery)
 	defer ticker.Stop()
+	since := time.Now() // when Cassandra was last there
 	for n := int32(0); ; n = (n + 1) % probes {
 		select {
 		case <-ctx.Done():
@@ -34,12 +35,19 @@ func (s *Store) probeOnAndOn(ctx context.Context) {
 		case <-ticker.C:
 			s.probe(ctx, n)
 		}
+		switch failing := s.failure.Load() != nil; {
+		case !failing:
+			since = time.Now()
+		case time.Since(since) > s.options.renewAfter:
+			s.renew(ctx)
+			since = time.Now()
+		}
 	}
 }
 
 // probe writes a row as acknowledged writes are written.
 func (s *Store) probe(ctx context.Context, id int32) {
-	err := s.request(ctx, writing, func(ctx context.Context) error {
+	err := s.run(ctx, writing, func(ctx context.Context) error {
 		return s.query(probeStatement, time.Now().UnixMilli(), id).ExecContext(ctx)
 	})
 	if ctx.Err() != nil {
@@ -57,4 +65,14 @@ func (s *Store) probe(ctx context.Context, id int32) {
 	case err == nil && was != nil:
 		s.options.Log.Info("Cassandra takes writes again")
 	}
+}
+
+// renew connects anew: the driver looks for nodes where they were, and they may be elsewhere
+// by now under the same names.
+func (s *Store) renew(ctx context.Context) {
+	session, err := connect(ctx, s.options, s.options.Keyspace)
+	if err != nil {
+		return // the next probes say so, and try again
+	}
+	s.current.Swap(session).Close()
 }

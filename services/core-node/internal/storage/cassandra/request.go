@@ -49,12 +49,42 @@ func (a again) GetRetryType(err error) gocql.RetryType {
 // request runs one request within the bound of those under way and its time-out, counts it, and
 // says of its error what it means.
 func (s *Store) request(ctx context.Context, kind string, run func(context.Context) error) error {
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	slots := s.others
+	if kind == writing {
+		slots = s.writes
 	}
-	defer func() { <-s.slots }()
+	if err := s.wait(ctx, slots); err != nil {
+		return err
+	}
+	defer func() { <-slots }()
+	return s.run(ctx, kind, run)
+}
+
+// wait takes a slot. Who waits while Cassandra is away is told so in time, and not when all before it were.
+func (s *Store) wait(ctx context.Context, slots chan struct{}) error {
+	select {
+	case slots <- struct{}{}:
+		return nil
+	default:
+	}
+	patience := time.NewTicker(s.options.Timeout)
+	defer patience.Stop()
+	for {
+		select {
+		case slots <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-patience.C:
+			if err := s.Ready(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// run is request without the bound.
+func (s *Store) run(ctx context.Context, kind string, run func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
 	started := time.Now()
@@ -113,7 +143,7 @@ func ofSchema(message string) bool {
 
 // query prepares a read that may be repeated on another node.
 func (s *Store) query(statement string, args ...any) *gocql.Query {
-	return s.session.Query(statement, args...).Consistency(s.consistency).Idempotent(true).RetryPolicy(again{s.figures})
+	return s.session().Query(statement, args...).Consistency(s.consistency).Idempotent(true).RetryPolicy(again{s.figures})
 }
 
 // rows runs a read that fits into memory and calls row for each row, with scan to take it apart.

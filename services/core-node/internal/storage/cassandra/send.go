@@ -118,7 +118,7 @@ func (s *Store) send(ctx context.Context, w *writer, c chunk) error {
 		b.add(g, &rows[i], eras)
 	}
 	err := s.request(ctx, writing, func(ctx context.Context) error {
-		batch := s.session.Batch(gocql.UnloggedBatch).Consistency(s.consistency).RetryPolicy(again{s.figures})
+		batch := s.session().Batch(gocql.UnloggedBatch).Consistency(s.consistency).RetryPolicy(again{s.figures})
 		batch.Entries = b.entries
 		return batch.ExecContext(ctx)
 	})
@@ -178,31 +178,35 @@ func (b *block) add(g *group, r *row, eras entityEras) {
 }
 
 // sideBySide runs n pieces of work, no more at once than requests may be under way, and returns
-// the first error, after which no further piece begins.
-func (s *Store) sideBySide(ctx context.Context, n int, run func(context.Context, int) error) error {
+// the first error, which ends the others.
+func (s *Store) sideBySide(outer context.Context, n int, run func(context.Context, int) error) error {
 	if n == 1 {
-		return run(ctx, 0)
+		return run(outer, 0)
 	}
+	ctx, cancel := context.WithCancel(outer)
+	defer cancel()
 	var next atomic.Int64
-	var failed atomic.Bool
 	var once sync.Once
 	var first error
 	var group sync.WaitGroup
-	for range min(n, cap(s.slots)) {
+	for range min(n, cap(s.writes)) {
 		group.Go(func() {
-			for !failed.Load() {
+			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= n {
 					return
 				}
 				if err := run(ctx, i); err != nil {
-					failed.Store(true)
 					once.Do(func() { first = err })
+					cancel()
 				}
 			}
 		})
 	}
 	group.Wait()
+	if first == nil {
+		return outer.Err() // it may have ended before anything began
+	}
 	return first
 }
 

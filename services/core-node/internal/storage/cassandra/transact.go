@@ -61,7 +61,7 @@ func (s *Store) transact(ctx context.Context, wasDone func(stored) bool, at []an
 func (s *Store) cas(ctx context.Context, statement string, args ...any) (applied bool, found map[string]any, err error) {
 	found = map[string]any{}
 	err = s.step(ctx, func(ctx context.Context) (err error) {
-		q := s.session.Query(statement, args...).Consistency(s.consistency).SerialConsistency(gocql.Serial)
+		q := s.session().Query(statement, args...).Consistency(s.consistency).SerialConsistency(gocql.Serial)
 		applied, err = q.MapScanCASContext(ctx, found)
 		return err
 	})

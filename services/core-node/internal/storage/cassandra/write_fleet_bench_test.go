@@ -117,7 +117,7 @@ func BenchmarkRaw(b *testing.B) {
 						slots <- struct{}{}
 						group.Go(func() {
 							defer func() { <-slots }()
-							batch := s.session.Batch(gocql.UnloggedBatch).Consistency(s.consistency)
+							batch := s.session().Batch(gocql.UnloggedBatch).Consistency(s.consistency)
 							raw(device, l, first, batch)
 							if err := batch.ExecContext(b.Context()); err != nil {
 								failed = err
