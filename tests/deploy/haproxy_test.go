@@ -45,6 +45,7 @@ func TestBalancer(t *testing.T) {
 		{"backend mqtt", `balance leastconn`, "connections are long"},
 		{"backend mqtt", `server-template mqtt 1-\d+ mqtt-transport:1883 .*send-proxy-v2`, "transports learn the device's address"},
 		{"backend mqtts", `server-template mqtts 1-\d+ mqtt-transport:8883 .*send-proxy-v2`, "TLS is passed through"},
+		{"backend http_transport", `set-var\(txn\.device\) path,word\(3,/\)[^\n]*\nbalance hash var\(txn\.device\)\nhash-type consistent`, "a device stays at one transport"},
 		{"backend core_node", `balance hash var\(txn\.person\)`, "a person stays at one node"},
 		{"backend core_node", `hash-type consistent`, "scaling moves few people"},
 		{"backend core_node", `timeout tunnel`, "WebSocket"},
