@@ -107,8 +107,8 @@ func install(ctx context.Context, t *testing.T) *Fleet {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if t.Failed() {
-			state, stateErr := f.Compose(ctx, "ps", "-a")
-			logs, logsErr := f.Compose(ctx, "logs", "--no-color", "--tail", "40")
+			state, stateErr := f.Compose(ctx, "--profile", "*", "ps", "-a")
+			logs, logsErr := f.Compose(ctx, "--profile", "*", "logs", "--no-color", "--tail", "40")
 			t.Logf("%s\n%s\n%v", state, logs, errors.Join(stateErr, logsErr))
 		}
 		if _, err := f.Compose(ctx, "--profile", "*", "down", "-v", "--remove-orphans"); err != nil {
