@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -52,6 +53,17 @@ func TestImageIsSmall(t *testing.T) {
 	t.Logf("image: %.1f MB, %.1f MB compressed", float64(size)/1e6, float64(compressed.Len())/1e6)
 	if size == 0 || size > maxImage || compressed.Len() > maxCompressed {
 		t.Errorf("image of %d bytes, %d compressed; at most %d and %d", size, compressed.Len(), maxImage, maxCompressed)
+	}
+}
+
+// TestRefusesWithoutSecrets: a missing file stops the start, it is not replaced by an empty one.
+func TestRefusesWithoutSecrets(t *testing.T) {
+	f := install(t.Context(), t)
+	if err := os.Remove(filepath.Join(f.folder, "secrets", "redis_conf")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Compose(t.Context(), "up", "-d", "--no-build", "redis"); err == nil || !strings.Contains(err.Error(), "redis_conf") {
+		t.Errorf("started without secrets/redis_conf: %v", err)
 	}
 }
 
