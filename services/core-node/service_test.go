@@ -53,6 +53,12 @@ func (a *admin) ask(t *testing.T, method, path string) string {
 
 func start(t *testing.T, change func(*Config)) *node {
 	t.Helper()
+	return startOn(t, func(b bus.Bus) bus.Bus { return b }, change)
+}
+
+// startOn is start on a bus that between makes of the broker's.
+func startOn(t *testing.T, between func(bus.Bus) bus.Bus, change func(*Config)) *node {
+	t.Helper()
 	var c Config
 	if err := settings.Defaults(&c, nil); err != nil {
 		t.Fatal(err)
@@ -63,7 +69,7 @@ func start(t *testing.T, change func(*Config)) *node {
 	}
 	n := &node{bus: bustest.Start(t), metrics: prometheus.NewRegistry()}
 	var err error
-	n.Service, err = New(c, n.bus, process.Env{
+	n.Service, err = New(c, between(n.bus), process.Env{
 		Log: slog.New(slog.DiscardHandler), Metrics: n.metrics, Health: &n.health, Admin: &n.admin,
 	})
 	if err != nil {
