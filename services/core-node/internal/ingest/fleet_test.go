@@ -46,6 +46,7 @@ type member struct {
 	ingest  *Ingest
 	watches *live.Watches
 	owned   map[int]func(crash bool)
+	leases  map[int]*term
 	owners  atomic.Int64 // announcements of owners heard
 }
 
@@ -74,7 +75,7 @@ func (l *term) end() {
 // join adds a node that owns nothing.
 func (f *fleet) join(name string) *member {
 	f.t.Helper()
-	m := &member{f: f, name: name, owned: map[int]func(bool){}}
+	m := &member{f: f, name: name, owned: map[int]func(bool){}, leases: map[int]*term{}}
 	m.bus = bustest.Dial(f.t, f.addr, bus.Options{Node: name, ReplyPrefix: topics.CoreResponses})
 	registry, quiet := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
 	m.metrics = registry
@@ -117,6 +118,7 @@ func (m *member) own(partition int, epoch int64) {
 	lease, ended := &term{partition: partition, epoch: epoch}, make(chan error, 1)
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { ended <- m.ingest.Own(ctx, lease) }()
+	m.leases[partition] = lease
 	m.owned[partition] = func(crash bool) {
 		if crash {
 			lease.end() // nothing more is stored or committed
@@ -128,6 +130,9 @@ func (m *member) own(partition int, epoch int64) {
 		lease.end()
 	}
 }
+
+// expire ends a lease; m finds out when it next has something to do.
+func (m *member) expire(partition int) { m.leases[partition].end() }
 
 // lose hands a partition over in order.
 func (m *member) lose(partition int) { m.end(partition, false) }
@@ -413,4 +418,20 @@ func TestATransportsSessionIsTakenOver(t *testing.T) {
 	if !server["active"].Bool() || server["lastDisconnectTime"].Long() != 0 {
 		t.Errorf("the device's state is %v", server)
 	}
+}
+
+// TestAnOwnerThatDoesNotKnowYet: this node's own lease is over, and it has not noticed when the new owner says so.
+func TestAnOwnerThatDoesNotKnowYet(t *testing.T) {
+	f := newFleet(t)
+	a, b := f.join("a"), f.join("b")
+	d := f.in(0)
+	a.own(0, 1)
+	heard, _ := a.follow(d)
+	a.reading(d, 1)
+	f.hears(heard, 1)
+	a.expire(0)
+	b.own(0, 2)
+	f.eventually("the new owner to be asked", func() bool { return b.watched() == 1 })
+	b.reading(d, 2)
+	f.hears(heard, 2)
 }

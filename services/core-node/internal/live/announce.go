@@ -19,11 +19,12 @@ const together = 500
 
 // tell tells the owner of some entities, and returns of how many. This node need not be told.
 func (g *group) tell(ctx context.Context) (int, error) {
-	if g.w.o.Here(g.partition) {
+	left, here := g.takeLeft()
+	if here {
 		return 0, nil
 	}
-	for left := range slices.Chunk(g.takeLeft(), together) {
-		g.unwatch(left)
+	for some := range slices.Chunk(left, together) {
+		g.unwatch(some)
 	}
 	due := g.pick(together, func(one *watched) bool { return one.due })
 	if len(due) == 0 {
@@ -32,6 +33,7 @@ func (g *group) tell(ctx context.Context) (int, error) {
 	answer, err := g.ask(ctx, due)
 	if err != nil {
 		g.w.o.Metrics.unanswered.Inc()
+		g.unanswered(due)
 		return 0, err
 	}
 	if refused := g.answered(due, answer); refused > 0 {
@@ -105,6 +107,7 @@ func (g *group) answered(asked []ident.EntityID, answer *sluicepb.Watching) (ref
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if answer.GetEpoch() < g.epoch.Load() || g.urgent {
+		g.doubt(asked)
 		return 0 // somebody else owns the partition by now
 	}
 	if answer.GetEpoch() > g.epoch.Swap(answer.GetEpoch()) {
@@ -126,11 +129,28 @@ func (g *group) answered(asked []ident.EntityID, answer *sluicepb.Watching) (ref
 	}
 	for _, e := range asked {
 		if one := g.entities[e]; one != nil && !no[e] {
-			one.due = false
+			one.stale = one.stale || one.unsure && one.shown
+			one.due, one.unsure = false, false
 			one.answer(nil)
 		}
 	}
 	return len(no)
+}
+
+// unanswered notes that an answer was lost: the owner's next one does not say what it began to tell of before.
+func (g *group) unanswered(asked []ident.EntityID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.doubt(asked)
+}
+
+// doubt is unanswered under the lock.
+func (g *group) doubt(asked []ident.EntityID) {
+	for _, e := range asked {
+		if one := g.entities[e]; one != nil {
+			one.unsure = true
+		}
+	}
 }
 
 func (g *group) at(asked []ident.EntityID, i uint32) *watched {

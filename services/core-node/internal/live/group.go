@@ -27,6 +27,8 @@ type group struct {
 	entities map[ident.EntityID]*watched
 	left     []ident.EntityID   // no longer watched, and the owner not told yet
 	stop     context.CancelFunc // of the request under way
+	// elsewhere: another node said last that it owns the partition, even if this one has yet to notice.
+	elsewhere bool
 	// urgent: the owner may be a new one, so that pauses after failures do not count.
 	urgent bool
 
@@ -41,6 +43,8 @@ type watched struct {
 	watches int
 	due     bool // the owner is to be told
 	stale   bool // updates may have been missed: the values are to be read
+	// unsure: the owner was asked, and its answer was lost. It may have been telling since then, or not.
+	unsure bool
 	// shown: a subscription went on, and relies on updates.
 	shown bool
 	// settled is closed when the owner has answered; refusal is its refusal.
@@ -86,8 +90,10 @@ func (g *group) rouse() {
 // mostLeft bounds the owners' news of what is no longer watched; the owner forgets the rest by itself.
 const mostLeft = 10_000
 
+// isHere reports whether this node saves the values itself. Only under the lock.
+func (g *group) isHere() bool { return !g.elsewhere && g.w.o.Here(g.partition) }
+
 func (g *group) enter(e ident.EntityID) {
-	here := g.w.o.Here(g.partition)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	one := g.entities[e]
@@ -97,7 +103,7 @@ func (g *group) enter(e ident.EntityID) {
 		g.w.o.Metrics.watched.Inc()
 	}
 	one.watches++
-	if one.due && !here {
+	if one.due && !g.isHere() {
 		g.rouse()
 	}
 }
@@ -111,7 +117,7 @@ func (g *group) leave(e ident.EntityID) {
 	}
 	delete(g.entities, e)
 	g.w.o.Metrics.watched.Dec()
-	if len(g.left) < mostLeft && !g.w.o.Here(g.partition) {
+	if len(g.left) < mostLeft && !g.isHere() {
 		g.left = append(g.left, e)
 		g.rouse()
 	}
@@ -121,7 +127,7 @@ func (g *group) leave(e ident.EntityID) {
 func (g *group) settle(ctx context.Context, e ident.EntityID, budget time.Duration) error {
 	g.mu.Lock()
 	one := g.entities[e]
-	if one == nil || g.w.o.Here(g.partition) || one.isSettled() {
+	if one == nil || g.isHere() || one.isSettled() {
 		defer g.mu.Unlock()
 		return one.show()
 	}
@@ -158,6 +164,7 @@ func (g *group) owned(here bool, epoch int64) {
 	if epoch < g.epoch.Load() {
 		return // read late
 	}
+	g.elsewhere = !here
 	if here {
 		g.epoch.Store(epoch)
 		g.settleHere()
@@ -257,9 +264,9 @@ func (g *group) step(ctx context.Context) time.Duration {
 
 // look finds out who owns the partition, and whether it is time to tell the owner again.
 func (g *group) look(now time.Time) {
-	here := g.w.o.Here(g.partition)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	here := g.isHere()
 	lost, gained := g.here && !here, !g.here && here
 	g.here = here
 	if gained {
@@ -289,11 +296,11 @@ func (g *group) pick(most int, wanted func(*watched) bool) []ident.EntityID {
 	return picked
 }
 
-// takeLeft returns the entities whose owner is to be told that they are no longer watched.
-func (g *group) takeLeft() []ident.EntityID {
+// takeLeft returns the entities whose owner is to be told that they are no longer watched, and whether that is this node.
+func (g *group) takeLeft() (left []ident.EntityID, here bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	left := slices.DeleteFunc(g.left, func(e ident.EntityID) bool { return g.entities[e] != nil })
+	left = slices.DeleteFunc(g.left, func(e ident.EntityID) bool { return g.entities[e] != nil })
 	g.left = nil
-	return left
+	return left, g.isHere()
 }
