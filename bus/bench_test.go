@@ -78,7 +78,11 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 	storing.Wait()
-	partition := 0
+	partitions, err := client.Partitions(b.Context(), m.Topic)
+	if err != nil {
+		b.Fatal(err)
+	}
+	partition := bus.Partition(m.Key, partitions)
 	open := func() bus.Reader {
 		r, err := client.OpenReader(b.Context(), m.Topic, partition)
 		if err != nil {

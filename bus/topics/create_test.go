@@ -78,3 +78,33 @@ func TestOwnedTopicsAgree(t *testing.T) {
 		t.Error("a queue's topic is owned, the dead letters are not")
 	}
 }
+
+func TestCheckOwned(t *testing.T) {
+	brokers := start(t)
+	check := func(what string, want int) {
+		t.Helper()
+		got, err := topics.CheckOwned(t.Context(), brokers, "f.")
+		if got != want || errors.Is(err, topics.ErrMismatch) != (want == 0) {
+			t.Errorf("%s: %d partitions, %v, want %d", what, got, err, want)
+		}
+	}
+	create := func(specs ...topics.Spec) {
+		t.Helper()
+		if err := topics.Create(t.Context(), brokers, topics.Prefixed("f.", specs), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := topics.Create(t.Context(), brokers, topics.Standard(2), 1); err != nil { // another fleet's
+		t.Fatal(err)
+	}
+	check("no topics at all", 0)
+	create(topics.Standard(3)...)
+	check("as installed", 3)
+	queue := topics.Standard(3)[0]
+	queue.Name += ".high"
+	create(queue)
+	check("a further queue", 3)
+	queue.Name, queue.Partitions = topics.RuleEngine+".low", 4
+	create(queue)
+	check("a further queue that differs", 0)
+}
