@@ -91,6 +91,10 @@ type Tailer interface {
 	// Tail calls handle, from one goroutine, for every record of every partition of topic that comes after Tail
 	// has found the topics' ends (ready is closed then; it may be nil), until ctx ends. Records are kept for nobody: a reader that was away missed them.
 	Tail(ctx context.Context, topic string, ready chan<- struct{}, handle func(Record)) error
+	// Silence returns how long ago a topic that is being tailed was last heard of: everything that was
+	// acknowledged earlier has been given to handle. It stays below a second while all brokers answer, and is
+	// as long as it gets while the topic is not tailed. Of several tails of one topic it tells of the latest.
+	Silence(topic string) time.Duration
 }
 
 // Inbox is the topic this process alone reads: answers to its calls, and messages addressed to it.

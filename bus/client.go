@@ -30,6 +30,7 @@ type Client struct {
 	calls       calls
 	inbox       inbox
 	marks       marks
+	tails       sync.Map // topic → its latest *tail
 	coordinator *coordinator
 	care        care
 

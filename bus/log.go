@@ -33,13 +33,15 @@ type log struct {
 	set     *record.Set // what is left of the last answer
 	offset  int64       // next to read
 	arrived int64
+	heard   atomic.Int64 // when everything there was had been handed over, on the client's clock
+	wait    time.Duration
 	pause   *backoff
 	gone    bool // the topic was not there when last looked for
 }
 
 func newLog(c *Client, topic string, partition int) *log {
 	return &log{
-		client: c, topic: topic, partition: partition, pause: newBackoff(),
+		client: c, topic: topic, partition: partition, pause: newBackoff(), wait: c.config.FetchWait,
 		newest: c.marks.of(topic, partition), count: c.metrics.read.WithLabelValues(topicLabel(topic)),
 	}
 }
@@ -145,10 +147,13 @@ func (l *log) fetch(ctx context.Context) error {
 		l.from(offset)
 	}
 	l.gone = false
+	if l.arrived > 0 {
+		l.heard.Store(l.arrived) // what that answer held has been handed over
+	}
 	if l.asked == nil {
 		question := wire.Fetch{
 			Topic: l.topic, Partition: l.partition, Offset: l.offset,
-			MaxBytes: l.client.config.FetchBytes, Wait: l.client.config.FetchWait,
+			MaxBytes: l.client.config.FetchBytes, Wait: l.wait,
 		}
 		if err := l.conn.Ask(question); err != nil {
 			return err

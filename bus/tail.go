@@ -3,7 +3,9 @@ package bus
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
+	"time"
 
 	"github.com/sluice-iot/sluice/bus/internal/wire"
 )
@@ -11,12 +13,22 @@ import (
 // tailBatch is how many records a tail hands over at once.
 const tailBatch = 1024
 
+// tailWait is how long a broker holds a read of a tail while there is nothing new: an answer that
+// holds nothing is a sign of life.
+const tailWait = 400 * time.Millisecond
+
+// tail is a topic that is being tailed.
+type tail struct{ logs []*log }
+
 // Tail implements Tailer. It returns ctx's error, or why a topic cannot be read.
 func (c *Client) Tail(ctx context.Context, topic string, ready chan<- struct{}, handle func(Record)) error {
 	logs, err := c.ends(ctx, topic)
 	if err != nil {
 		return fmt.Errorf("tail %s: %w", topic, err)
 	}
+	t := &tail{logs}
+	c.tails.Store(topic, t)
+	defer c.tails.CompareAndDelete(topic, t)
 	if ready != nil {
 		close(ready)
 	}
@@ -80,8 +92,24 @@ func (c *Client) tryEnds(ctx context.Context, topic string) (logs []*log, err er
 			return logs, err
 		}
 		l.from(end)
+		l.wait = min(tailWait, c.config.FetchWait)
+		l.heard.Store(c.now())
 	}
 	return logs, nil
+}
+
+// Silence implements Tailer.
+func (c *Client) Silence(topic string) time.Duration {
+	latest, tailed := c.tails.Load(topic)
+	if !tailed {
+		return math.MaxInt64
+	}
+	now := c.now()
+	oldest := now
+	for _, l := range latest.(*tail).logs {
+		oldest = min(oldest, l.heard.Load())
+	}
+	return time.Duration(now - oldest)
 }
 
 // forward sends the log's records to records until ctx ends.

@@ -78,9 +78,17 @@ func (t *Transport) Cached(c Credentials) (d *Device, known bool, err error) {
 	return v.device, true, v.err
 }
 
-// holds reports whether v may still be believed.
+// holds reports whether v may still be believed. While a change would not be heard of, only what the
+// core said a moment ago is.
 func (t *Transport) holds(v *verdict) bool {
-	return !v.outdated() && v.asOf >= t.events.missed.Load() && time.Now().Before(v.until)
+	if v.outdated() || v.asOf < t.events.missed.Load() {
+		return false
+	}
+	left := time.Until(v.until)
+	if v.err == nil && t.deaf() {
+		left -= max(0, t.config.CredentialsFresh-t.config.CredentialsRejected)
+	}
+	return left > 0
 }
 
 // check asks the core, once for all who wait for the same answer.
@@ -97,7 +105,7 @@ func (t *Transport) check(ctx context.Context, c Credentials) (*Device, error) {
 	case <-ctx.Done():
 		return nil, fault.Wrap(fault.Unavailable, "wait to check credentials", ctx.Err())
 	}
-	f := t.join(c.clone())
+	f := t.join(c.clone(), false)
 	if f == nil {
 		return nil, fault.New(fault.Unavailable, "stopping")
 	}
@@ -109,9 +117,10 @@ func (t *Transport) check(ctx context.Context, c Credentials) (*Device, error) {
 	}
 }
 
-// join returns the flight that asks for c, started if there is none. The caller's slot goes to
-// the new flight or back. nil: too late, the Transport is closed.
-func (t *Transport) join(c Credentials) *flight {
+// join returns the flight that asks for c, started if there is none; again: although the answer to
+// an earlier one may still be believed. The caller's slot goes to the new flight or back. nil: too
+// late, the Transport is closed.
+func (t *Transport) join(c Credentials, again bool) *flight {
 	k := t.credentials
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -124,6 +133,13 @@ func (t *Transport) join(c Credentials) *flight {
 		return f
 	}
 	f := &flight{done: make(chan struct{})}
+	// One may have ended since the caller looked for its verdict.
+	if v, found := k.known.GetIfPresent(c); found && !again && t.holds(v) {
+		<-k.slots
+		f.verdict = v
+		close(f.done)
+		return f
+	}
 	k.flights[c] = f
 	k.calls.Go(func() {
 		f.verdict = t.ask(c)
@@ -184,8 +200,6 @@ func (t *Transport) remember(c Credentials, v *verdict) {
 	case v.err != nil:
 		t.metrics.credentialsRejected.Inc()
 		keep = t.config.CredentialsRejected
-	case !t.events.followed.Load():
-		keep = min(keep, t.config.CredentialsRejected) // a change would not be heard of
 	}
 	v.until = time.Now().Add(keep)
 	t.credentials.known.Set(c, v)

@@ -26,6 +26,15 @@ type events struct {
 // retryEvents bounds the wait before tb.events is read again after an error.
 const retryEvents = 5 * time.Second
 
+// deafAfter is how long nothing may be heard of tb.events until what changes may go unheard: the
+// time within which a revoked credential is to be refused everywhere.
+const deafAfter = time.Second
+
+// deaf reports whether the core may have announced a change that has not come here.
+func (t *Transport) deaf() bool {
+	return !t.events.followed.Load() || t.bus.Silence(topics.Events) >= deafAfter
+}
+
 // followEvents reads tb.events until ctx ends. While it cannot, verdicts are believed for a moment only.
 func (t *Transport) followEvents(ctx context.Context) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, retryEvents) {

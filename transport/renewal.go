@@ -60,7 +60,7 @@ func (r *sessions) readAgain() {
 			<-r.t.credentials.slots
 			return
 		}
-		r.t.join(c)
+		r.t.join(c, true)
 	}
 }
 

@@ -162,6 +162,38 @@ func tailSeesAll(t *testing.T, s *stage) {
 	}
 }
 
+// tailSilence: a tail knows how long it has not heard of its topic, and hears all in the end.
+func tailSilence(t *testing.T, s *stage) {
+	relay := NewRelay(t)
+	t.Cleanup(relay.Flow)
+	c := s.dial(t, "silent", func(_ *bus.Config, o *bus.Options) { o.Dial = relay.Dial })
+	if got := c.Silence(s.topic); got < time.Hour {
+		t.Errorf("silence of %v of what is not tailed", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var tails sync.WaitGroup
+	defer tails.Wait()
+	defer cancel()
+	ready, seen := make(chan struct{}), make(chan string, 10)
+	tails.Go(func() {
+		_ = c.Tail(ctx, s.topic, ready, func(r bus.Record) { seen <- string(r.Value) }) // ctx's end
+	})
+	<-ready
+	for begun := time.Now(); time.Since(begun) < 2*time.Second; time.Sleep(10 * time.Millisecond) {
+		if got := c.Silence(s.topic); got > 1500*time.Millisecond { // a second, and a busy machine
+			t.Fatalf("silence of %v while the broker answers", got)
+		}
+	}
+	relay.Stall()
+	publish(t, s.dial(t, "speaker", nil), bus.Message{Topic: s.topic, Key: []byte("k"), Value: []byte("unheard")})
+	waitFor(t, "silence", func() bool { return c.Silence(s.topic) > 1500*time.Millisecond })
+	relay.Flow()
+	if got := <-seen; got != "unheard" {
+		t.Errorf("heard %q", got)
+	}
+	waitFor(t, "the end of the silence", func() bool { return c.Silence(s.topic) < time.Second })
+}
+
 // count returns the sum of a counter's values.
 func count(t *testing.T, registry *prometheus.Registry, name string) (sum float64) {
 	t.Helper()

@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t testing.TB) (address string)) {
 		{"expired calls are not run", expiredCalls},
 		{"messages to a reply topic arrive", inboxMessages},
 		{"a tail sees everything after its start", tailSeesAll},
+		{"a tail knows how long it has heard nothing", tailSilence},
 		{"of two processes with one name the older goes on", twoOfOneName},
 		{"a killed predecessor does not disturb", killedPredecessor},
 		{"a halted predecessor ends when it goes on", haltedPredecessor},

@@ -32,6 +32,8 @@ type Bus struct {
 	changed   chan struct{} // closed and replaced whenever something happens
 	work      chan func()
 	tails     []func(bus.Record)
+	deafSince time.Time               // zero: events are heard
+	unheard   []*sluicepb.EntityEvent // since then
 	closed    bool
 	worker    sync.WaitGroup
 }
@@ -176,6 +178,9 @@ func (b *Bus) Announce(event *sluicepb.EntityEvent) error {
 	}
 	b.mu.Lock()
 	tails := b.tails
+	if !b.deafSince.IsZero() {
+		b.unheard, tails = append(b.unheard, event), nil
+	}
 	b.mu.Unlock()
 	for _, handle := range tails {
 		handle(bus.Record{Message: bus.Message{Topic: topics.Events, Key: event.GetEntity().GetId(), Value: value}})
@@ -253,6 +258,36 @@ func (b *Bus) Tail(ctx context.Context, _ string, ready chan<- struct{}, handle 
 	}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// Silence implements bus.Tailer.
+func (b *Bus) Silence(string) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.deafSince.IsZero() {
+		return 0
+	}
+	return time.Since(b.deafSince)
+}
+
+// Deafen keeps events back from whoever tails, as an unreachable broker does, until the returned
+// function is called: then they are handed over.
+func (b *Bus) Deafen() (hear func() error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.deafSince = time.Now()
+	return func() error {
+		b.mu.Lock()
+		kept := b.unheard
+		b.unheard, b.deafSince = nil, time.Time{}
+		b.mu.Unlock()
+		for _, event := range kept {
+			if err := b.Announce(event); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // ReplyTopic implements bus.Inbox.

@@ -102,6 +102,8 @@ func (b *memoryBus) Tail(ctx context.Context, _ string, _ chan<- struct{}, _ fun
 	return nil
 }
 
+func (b *memoryBus) Silence(string) time.Duration { return 0 }
+
 func (b *memoryBus) ReplyTopic() string         { return "replies" }
 func (b *memoryBus) OnMessage(func(bus.Record)) {}
 
