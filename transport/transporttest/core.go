@@ -22,6 +22,9 @@ type Core struct {
 	fault   error
 	stalled chan struct{} // calls wait for it when not nil
 	asked   int
+	// byToken and basic are devices by how they are found, made at the first look; nil: not yet.
+	byToken map[string]*Device
+	basic   []*Device
 }
 
 // Device is a device of Core. Set the fields before the device is used; the token is the MQTT
@@ -57,7 +60,7 @@ func (c *Core) AddDevice(token string) *Device {
 func (c *Core) Add(d *Device) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.devices = append(c.devices, d)
+	c.devices, c.byToken = append(c.devices, d), nil
 }
 
 // Remove takes d away; its credentials are then unknown.
@@ -65,6 +68,7 @@ func (c *Core) Remove(d *Device) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.devices = slices.DeleteFunc(c.devices, func(other *Device) bool { return other == d })
+	c.byToken = nil
 }
 
 // Change runs change with no question being answered meanwhile.
@@ -72,6 +76,7 @@ func (c *Core) Change(change func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	change()
+	c.byToken = nil
 }
 
 // Fail makes every answer err; nil ends that.
@@ -155,17 +160,27 @@ func (c *Core) find(question *sluicepb.TransportRequest) *Device {
 	if basic != nil {
 		token = basic.GetUsername()
 	}
-	for _, d := range c.devices {
-		if d.Basic != nil && basic != nil && d.Basic.matches(basic) {
+	if c.byToken == nil {
+		c.index()
+	}
+	for _, d := range c.basic {
+		if basic != nil && d.Basic.matches(basic) {
 			return d
 		}
 	}
+	return c.byToken[token]
+}
+
+// index makes what find looks in. Only under the lock.
+func (c *Core) index() {
+	c.byToken, c.basic = make(map[string]*Device, len(c.devices)), nil
 	for _, d := range c.devices {
-		if d.Basic == nil && token != "" && d.Token == token {
-			return d
+		if d.Basic != nil {
+			c.basic = append(c.basic, d)
+		} else if _, taken := c.byToken[d.Token]; d.Token != "" && !taken {
+			c.byToken[d.Token] = d
 		}
 	}
-	return nil
 }
 
 func (b *Basic) matches(c *sluicepb.ValidateBasic) bool {
