@@ -103,7 +103,7 @@ func flood(c *client, window int, warm func()) (acknowledged int) {
 	defer warm()
 	message := sample()
 	idAt := 2 + 2 + len(telemetryTopic)
-	var room = make(chan struct{}, window)
+	room := make(chan struct{}, window)
 	ended := make(chan struct{})
 	var writing sync.WaitGroup
 	writing.Go(func() {

@@ -35,16 +35,17 @@ type conn struct {
 	link   link
 	writer *flusher
 	queued *conn // the next in the writer's queue
-	index  int   // in Server.conns
 	intake intake
-
-	crowding bool            // it is there to be turned away
-	fronted  bool            // it may begin with a PROXY header, which has not come yet; its reader's alone
-	source   *netip.AddrPort // the client, as that header told; nil: none did
+	source *netip.AddrPort // the client, as a PROXY header told; nil: none did
 
 	mu      sync.Mutex
-	resumed bool
 	waiting chan struct{} // made when the reader first has to wait
+	resumed bool
+
+	// Small ones together: a byte of an idle connection is paid for by each.
+	fronted  bool  // it may begin with a PROXY header, which has not come yet; its reader's alone
+	crowding bool  // it is there to be turned away
+	index    int32 // in Server.conns
 }
 
 // Flush implements session.Wire.

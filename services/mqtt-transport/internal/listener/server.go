@@ -98,8 +98,8 @@ func (s *Server) open(l link, fronted bool) (*conn, error) {
 		s.metrics.refused.Inc()
 		return nil, errRefused
 	}
-	c.index = len(s.conns)
-	c.writer = s.flushers[c.index%len(s.flushers)]
+	c.index = int32(len(s.conns))
+	c.writer = s.flushers[len(s.conns)%len(s.flushers)]
 	c.Init(s.hub, c)
 	if c.crowding {
 		s.metrics.refused.Inc()

@@ -44,7 +44,6 @@ type Session struct {
 	// These are the reader's alone.
 	patience uint32 // ticks the client may be silent
 	hello    *hello // of a client that is connecting
-	crowded  bool   // there is no room for it
 	taken    int    // messages taken on since Feed began, to be counted
 
 	// These are set before the session is accepted, and never changed.
@@ -52,6 +51,7 @@ type Session struct {
 	handle         transport.Session
 	id             ident.ID
 	version        packet.Version
+	crowded        bool // there is no room for it
 	receiveMaximum uint16
 	packetMaximum  uint32
 
