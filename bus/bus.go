@@ -97,6 +97,21 @@ type Tailer interface {
 	Silence(topic string) time.Duration
 }
 
+// Past is what a topic held when Historian was asked.
+type Past struct {
+	// Life is the id the cluster gave the topic when it was made: made anew, it has another.
+	Life [16]byte
+	// First is the offset of the earliest record, End the one after the last; equal, there is none.
+	First, End int64
+}
+
+// Historian reads what a topic of one partition that everyone reads holds already.
+type Historian interface {
+	// Past calls handle for every record from Past.First to before Past.End, in order, and returns. Asked
+	// after a Tail is ready, the two together miss nothing. An error leaves it half read: begin again.
+	Past(ctx context.Context, topic string, handle func(Record)) (Past, error)
+}
+
 // Inbox is the topic this process alone reads: answers to its calls, and messages addressed to it.
 type Inbox interface {
 	// ReplyTopic is the topic's name; others address this process by it.
@@ -119,6 +134,7 @@ type Bus interface {
 	Caller
 	Answerer
 	Tailer
+	Historian
 	Inbox
 	Partitions
 }

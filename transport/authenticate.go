@@ -142,11 +142,13 @@ func (t *Transport) join(c Credentials, again bool) *flight {
 	}
 	k.flights[c] = f
 	k.calls.Go(func() {
-		f.verdict = t.ask(c)
+		var a answer
+		f.verdict, a = t.ask(c)
 		k.mu.Lock()
 		delete(k.flights, c)
 		k.mu.Unlock()
 		close(f.done)
+		t.verdicts.leave(a) // nobody waits for this
 		<-k.slots
 	})
 	return f
@@ -163,37 +165,73 @@ func (k *credentials) close() {
 // maxAsks is how often a question is put when its subject changes while it is being answered.
 const maxAsks = 3
 
-// ask gets a verdict from the core and remembers it. It ends within the call budget.
-func (t *Transport) ask(c Credentials) *verdict {
+// answer is what was found of credentials, and where.
+type answer struct {
+	info *sluicepb.DeviceInfo
+	err  error
+	// request is what the core is asked; an answer of the core is as of place, where there is one.
+	request []byte
+	place   *place
+	// left is how much longer an answer another transport got may be believed; zero for the core's own.
+	left time.Duration
+}
+
+// ask gets a verdict from another transport or the core, and remembers it. It ends within the
+// call budget. The answer returned may be left for other transports.
+func (t *Transport) ask(c Credentials) (*verdict, answer) {
 	ctx, cancel := context.WithTimeout(context.Background(), t.config.CallBudget)
 	defer cancel()
+	request, err := proto.Marshal(c.request())
+	if err != nil {
+		v := &verdict{err: errUnknown} // not UTF-8: no credentials are
+		t.remember(c, v, 0)
+		return v, answer{}
+	}
+	shared := true
 	for attempt := 1; ; attempt++ {
 		asOf, unmatched := t.events.heard.Load(), t.events.unmatched.Load()
-		info, err := t.callValidate(ctx, c)
-		v := &verdict{err: err, asOf: asOf}
+		a := t.find(ctx, c, request, shared)
+		v := &verdict{err: a.err, asOf: asOf}
 		isNew := false
-		if err == nil {
-			v.device, isNew, v.err = t.device(info, c)
+		if a.err == nil {
+			v.device, isNew, v.err = t.device(a.info, c)
 		}
 		if v.err != nil {
-			t.remember(c, v)
-			return v
+			t.remember(c, v, 0)
+			return v, answer{}
 		}
 		// An event that came meanwhile may be younger than the answer. One about a device this
 		// process knew nothing of left no trace but in unmatched.
 		if !v.outdated() && (!isNew || t.events.unmatched.Load() == unmatched) {
-			t.remember(c, v)
-			return v
+			t.remember(c, v, a.left)
+			return v, a
 		}
 		if attempt == maxAsks {
-			return v
+			return v, answer{}
 		}
+		shared = false // only the core knows what is newer
 	}
 }
 
-// remember keeps v as long as it may be believed. A fault of the platform is nobody's verdict.
-func (t *Transport) remember(c Credentials, v *verdict) {
+// find looks among what other transports left, if it may, and then asks the core.
+func (t *Transport) find(ctx context.Context, c Credentials, request []byte, shared bool) answer {
+	if shared {
+		if a, found := t.verdicts.look(ctx, request); found {
+			return a
+		}
+	}
+	a := answer{request: request, place: t.history.place()}
+	a.info, a.err = t.callValidate(ctx, c, request)
+	return a
+}
+
+// remember keeps v as long as it may be believed, at most for left unless that is zero. A fault of
+// the platform is nobody's verdict.
+func (t *Transport) remember(c Credentials, v *verdict, left time.Duration) {
 	keep := t.config.CredentialsFresh
+	if left > 0 {
+		keep = min(keep, left)
+	}
 	switch {
 	case v.err != nil && fault.KindOf(v.err) != fault.Unauthenticated && fault.KindOf(v.err) != fault.Denied:
 		return
@@ -206,11 +244,7 @@ func (t *Transport) remember(c Credentials, v *verdict) {
 }
 
 // callValidate puts the question on the bus, keyed by credential.
-func (t *Transport) callValidate(ctx context.Context, c Credentials) (*sluicepb.DeviceInfo, error) {
-	request, err := proto.Marshal(c.request())
-	if err != nil {
-		return nil, errUnknown // not UTF-8: no credentials are
-	}
+func (t *Transport) callValidate(ctx context.Context, c Credentials, request []byte) (*sluicepb.DeviceInfo, error) {
 	reply, err := t.bus.Call(ctx, topics.TransportRequests, []byte(c.key()), request, t.config.CallBudget)
 	t.metrics.calls.WithLabelValues("validate", result(err)).Inc()
 	if err != nil {

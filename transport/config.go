@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-iot/sluice/transport/limit"
+	"github.com/sluice-iot/sluice/transport/redis"
 )
 
 // Config is what operators set for every device protocol alike. A process has it once, since
@@ -34,6 +35,8 @@ type Config struct {
 
 	DeviceLimits Limits `embed:"" prefix:"device-limit-"`
 	TenantLimits Limits `embed:"" prefix:"tenant-limit-"`
+
+	Redis redis.Config `embed:""`
 }
 
 // Limits are rates of one device or one tenant, written as "capacity:seconds", several
@@ -72,6 +75,7 @@ func (c *Config) check() error {
 			wrong = append(wrong, fmt.Errorf("%s: must be above zero", name))
 		}
 	}
+	wrong = append(wrong, c.Redis.Check())
 	return errors.Join(wrong...)
 }
 

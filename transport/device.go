@@ -91,7 +91,7 @@ func (t *Transport) device(info *sluicepb.DeviceInfo, c Credentials) (d *Device,
 			return nil, false, err
 		}
 	}
-	d.state, isNew = t.devices.get(d.ID, func() *deviceState { return t.newState(d.Tenant) })
+	d.state, isNew = t.devices.get(d.ID, func() *deviceState { return t.newState(d.ID, d.Tenant) })
 	head := telemetry.AppendUplink(nil, &telemetry.Uplink{
 		Tenant: d.Tenant, Device: d.ID, Customer: d.Customer, Profile: d.Profile, DeviceName: d.Name, DeviceType: d.Type,
 	})
@@ -99,11 +99,14 @@ func (t *Transport) device(info *sluicepb.DeviceInfo, c Credentials) (d *Device,
 	return d, isNew, nil
 }
 
-func (t *Transport) newState(tenant ident.TenantID) *deviceState {
+func (t *Transport) newState(device ident.DeviceID, tenant ident.TenantID) *deviceState {
 	now := time.Now()
 	s := &deviceState{limits: limit.NewMeter(t.deviceRates, now)}
+	s.limits.Share(t.ledger, 'd', device.ID)
 	s.tenant, _ = t.tenants.get(tenant, func() *tenantState {
-		return &tenantState{limits: limit.NewMeter(t.tenantRates, now)}
+		state := &tenantState{limits: limit.NewMeter(t.tenantRates, now)}
+		state.limits.Share(t.ledger, 't', tenant.ID)
+		return state
 	})
 	return s
 }

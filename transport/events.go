@@ -55,6 +55,8 @@ func (t *Transport) followOnce(ctx context.Context) error {
 	ready := make(chan struct{})
 	stopped := make(chan struct{})
 	watched := make(chan struct{})
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	go func() {
 		defer close(watched)
 		select {
@@ -65,13 +67,21 @@ func (t *Transport) followOnce(ctx context.Context) error {
 			if again {
 				t.sessions.moved.note(nil)
 			}
+			t.readHistory(ctx)
 		case <-stopped:
 		}
 	}()
-	err := t.bus.Tail(ctx, topics.Events, ready, t.onEvent)
+	err := t.bus.Tail(ctx, topics.Events, ready, func(r bus.Record) {
+		if !t.history.hear(r) {
+			stop(errWentBack)
+		}
+		t.onEvent(r)
+	})
+	stop(nil)
 	close(stopped)
 	<-watched
 	t.events.followed.Store(false)
+	t.history.forget()
 	return err
 }
 

@@ -27,6 +27,8 @@ type metrics struct {
 	sessionReports                   *prometheus.CounterVec // by kind and result
 	downlinks                        *prometheus.CounterVec // by kind and result
 	events                           prometheus.Counter
+	redisLookups                     *prometheus.CounterVec // by result
+	redisRates                       *prometheus.CounterVec // by result
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -49,6 +51,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		sessionReports:      vector("transport_session_reports_total", "Messages to device owners about sessions.", "kind", "result"),
 		downlinks:           vector("transport_downlinks_total", "Messages from device owners.", "kind", "result"),
 		events:              counter("transport_events_total", "Entity changes heard of."),
+		redisLookups:        vector("transport_redis_lookups_total", "Look-ups of credentials in Redis: hit, miss, stale (out of date), error, away (left alone), unready (entity changes not yet followed).", "result"),
+		redisRates:          vector("transport_redis_rates_total", "Rates told to Redis, of which the other transports then know (ok), or not (error).", "result"),
 	}
 	m.uplinks = map[string]*uplinkCounters{}
 	for _, transport := range []string{"MQTT", "HTTP", "COAP"} {
@@ -63,7 +67,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		uplinks, dropped, m.credentialHits, m.credentialMisses, m.credentialsRejected, m.calls,
-		m.sessions, m.sessionsOpened, m.sessionsClosed, m.sessionReports, m.downlinks, m.events,
+		m.sessions, m.sessionsOpened, m.sessionsClosed, m.sessionReports, m.downlinks, m.events, m.redisLookups, m.redisRates,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)

@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-iot/sluice/proto/telemetry"
 	"github.com/sluice-iot/sluice/transport/limit"
 	"github.com/sluice-iot/sluice/transport/payload"
+	"github.com/sluice-iot/sluice/transport/redis"
 )
 
 // Transport is what all device protocols of a process share. It implements Authenticator,
@@ -36,6 +37,12 @@ type Transport struct {
 	events      events
 	sessions    *sessions
 	activity    activity
+
+	// What a fleet's transports share through Redis; nil without it.
+	redis    *redis.Client
+	history  *history
+	verdicts *sharedVerdicts
+	ledger   *limit.Ledger
 
 	drafts, receipts sync.Pool
 }
@@ -81,6 +88,9 @@ func New(c Config, b bus.Bus, o Options) (*Transport, error) {
 		r.finish = r.finished
 		return r
 	}
+	if err := t.openRedis(o.Metrics); err != nil {
+		return nil, err
+	}
 	b.OnMessage(t.onMessage)
 	return t, nil
 }
@@ -94,9 +104,14 @@ func (t *Transport) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
 	wait.Go(func() { t.followEvents(ctx) })
 	wait.Go(func() { t.sessions.followOwners(ctx) })
+	if t.redis != nil {
+		wait.Go(func() { t.redis.Run(ctx) })
+		wait.Go(func() { t.shareRates(ctx) })
+	}
 	t.keepHouse(ctx)
 	wait.Wait()
 	t.credentials.close()
+	t.closeRedis()
 	t.activity.report(time.Now())
 	return nil
 }

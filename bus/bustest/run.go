@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t testing.TB) (address string)) {
 		{"messages to a reply topic arrive", inboxMessages},
 		{"a tail sees everything after its start", tailSeesAll},
 		{"a tail knows how long it has heard nothing", tailSilence},
+		{"the past of a topic is read", pastIsRead},
 		{"of two processes with one name the older goes on", twoOfOneName},
 		{"a killed predecessor does not disturb", killedPredecessor},
 		{"a halted predecessor ends when it goes on", haltedPredecessor},

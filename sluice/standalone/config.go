@@ -24,13 +24,13 @@ type Config struct {
 	Partitions int    `name:"partitions" default:"2" help:"Partitions of each topic core nodes own; fixed once the data folder exists."`
 	Demo       bool   `kong:"-"` // demo accounts and devices
 
-	Broker    broker.Config              `embed:""`
-	Bus       busConfig                  `embed:""`
-	Core      coreConfig                 `embed:""`
-	Transport mqtttransport.SharedConfig `embed:""`
-	MQTT      mqttConfig                 `embed:""`
-	HTTP      httpConfig                 `embed:""`
-	CoAP      coapConfig                 `embed:""`
+	Broker    broker.Config   `embed:""`
+	Bus       busConfig       `embed:""`
+	Core      coreConfig      `embed:""`
+	Transport transportConfig `embed:""`
+	MQTT      mqttConfig      `embed:""`
+	HTTP      httpConfig      `embed:""`
+	CoAP      coapConfig      `embed:""`
 }
 
 type busConfig struct {
@@ -47,6 +47,12 @@ type coreConfig struct {
 	HTTPListen      struct{} `kong:"-"`
 	Demo            struct{} `kong:"-"`
 	corenode.Config `embed:""`
+}
+
+// transportConfig leaves out what only a fleet has.
+type transportConfig struct {
+	Redis                      struct{} `kong:"-"`
+	mqtttransport.SharedConfig `embed:""`
 }
 
 type mqttConfig struct {

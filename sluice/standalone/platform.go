@@ -159,7 +159,7 @@ func (p *Platform) buildTransport(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.transport, err = mqtttransport.NewShared(p.config.Transport, client, env)
+	p.transport, err = mqtttransport.NewShared(p.config.Transport.SharedConfig, client, env)
 	if err != nil {
 		return fmt.Errorf("transport: %w", err)
 	}

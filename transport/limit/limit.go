@@ -62,6 +62,12 @@ type Bucket struct {
 	mu     sync.Mutex
 	tokens []float64
 	last   time.Time
+
+	// The rest is for a rate that several processes keep together; ledger is nil for all others.
+	ledger *Ledger
+	name   Name
+	spent  float64 // since the ledger last took it
+	listed bool    // in the ledger
 }
 
 // New returns a full bucket, nil when r is unlimited.
@@ -93,6 +99,7 @@ func (b *Bucket) Take(now time.Time, n int) bool {
 	for i := range b.tokens {
 		b.tokens[i] -= float64(n)
 	}
+	b.note(float64(n))
 	return true
 }
 
@@ -106,6 +113,7 @@ func (b *Bucket) Return(n int) {
 	for i, w := range b.rate {
 		b.tokens[i] = min(float64(w.Capacity), b.tokens[i]+float64(n))
 	}
+	b.note(-float64(n))
 }
 
 func (b *Bucket) refill(now time.Time) {

@@ -39,6 +39,19 @@ func NewMeter(r Rates, now time.Time) *Meter {
 	return &Meter{messages: New(r.Messages, now), telemetry: New(r.Telemetry, now), points: New(r.Points, now)}
 }
 
+// Share lets other processes take part in m's rates, which are known to them as level and id,
+// through l. Call it before m is used. A nil l or m changes nothing.
+func (m *Meter) Share(l *Ledger, level byte, id [16]byte) {
+	if m == nil || l == nil {
+		return
+	}
+	for kind, b := range map[byte]*Bucket{'m': m.messages, 't': m.telemetry, 'p': m.points} {
+		if b != nil {
+			b.ledger, b.name = l, Name{Level: level, ID: id, Kind: kind}
+		}
+	}
+}
+
 // Message meters one message without telemetry.
 func (m *Meter) Message(now time.Time) bool {
 	return m == nil || m.messages.Take(now, 1)

@@ -18,7 +18,8 @@ import (
 // Calls are answered by Core. Everything else is acknowledged at once, from a goroutine of its
 // own as the real one does. Safe for concurrent use.
 type Bus struct {
-	core *Core
+	core       *Core
+	announcing sync.Mutex // one event after the other
 
 	mu        sync.Mutex
 	holding   bool
@@ -32,8 +33,10 @@ type Bus struct {
 	changed   chan struct{} // closed and replaced whenever something happens
 	work      chan func()
 	tails     []func(bus.Record)
-	deafSince time.Time               // zero: events are heard
-	unheard   []*sluicepb.EntityEvent // since then
+	deafSince time.Time    // zero: events are heard
+	unheard   []bus.Record // since then
+	life      [16]byte     // of tb.events
+	announced []bus.Record // all of tb.events
 	closed    bool
 	worker    sync.WaitGroup
 }
@@ -176,16 +179,38 @@ func (b *Bus) Announce(event *sluicepb.EntityEvent) error {
 	if err != nil {
 		return err
 	}
+	b.announcing.Lock()
+	defer b.announcing.Unlock()
 	b.mu.Lock()
 	tails := b.tails
+	r := bus.Record{Message: bus.Message{Topic: topics.Events, Key: event.GetEntity().GetId(), Value: value}, Offset: int64(len(b.announced))}
+	b.announced = append(b.announced, r)
 	if !b.deafSince.IsZero() {
-		b.unheard, tails = append(b.unheard, event), nil
+		b.unheard, tails = append(b.unheard, r), nil
 	}
 	b.mu.Unlock()
 	for _, handle := range tails {
-		handle(bus.Record{Message: bus.Message{Topic: topics.Events, Key: event.GetEntity().GetId(), Value: value}})
+		handle(r)
 	}
 	return nil
+}
+
+// Renew makes tb.events anew: it is empty and its offsets begin again.
+func (b *Bus) Renew() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.announced = nil
+	b.life[0]++
+}
+
+// Past implements bus.Historian.
+func (b *Bus) Past(_ context.Context, _ string, handle func(bus.Record)) (bus.Past, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.announced {
+		handle(r)
+	}
+	return bus.Past{Life: b.life, End: int64(len(b.announced))}, nil
 }
 
 // Publish implements bus.Publisher.
@@ -272,21 +297,22 @@ func (b *Bus) Silence(string) time.Duration {
 
 // Deafen keeps events back from whoever tails, as an unreachable broker does, until the returned
 // function is called: then they are handed over.
-func (b *Bus) Deafen() (hear func() error) {
+func (b *Bus) Deafen() (hear func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.deafSince = time.Now()
-	return func() error {
+	return func() {
 		b.mu.Lock()
-		kept := b.unheard
+		kept, tails := b.unheard, b.tails
 		b.unheard, b.deafSince = nil, time.Time{}
 		b.mu.Unlock()
-		for _, event := range kept {
-			if err := b.Announce(event); err != nil {
-				return err
+		b.announcing.Lock()
+		defer b.announcing.Unlock()
+		for _, r := range kept {
+			for _, handle := range tails {
+				handle(r)
 			}
 		}
-		return nil
 	}
 }
 

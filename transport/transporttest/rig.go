@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
 	"github.com/sluice-iot/sluice/proto/ident"
 	"github.com/sluice-iot/sluice/proto/telemetry"
@@ -46,23 +47,41 @@ func Start(t testing.TB, change func(*transport.Config)) *Rig {
 	}
 	r := &Rig{Core: NewCore()}
 	r.Bus = NewBus(r.Core)
-	var err error
-	if r.Transport, err = transport.New(c, r.Bus, transport.Options{}); err != nil {
+	t.Cleanup(r.Bus.Close)
+	r.Transport = run(t, c, r.Bus, transport.Options{})
+	return r
+}
+
+// Join starts another Transport of the same fleet: on b, which need not be r's own Bus but leads to it.
+// It ends with the test.
+func (r *Rig) Join(t testing.TB, b bus.Bus, o transport.Options, change func(*transport.Config)) *Rig {
+	t.Helper()
+	c := Config(t)
+	if change != nil {
+		change(&c)
+	}
+	return &Rig{Core: r.Core, Bus: r.Bus, Transport: run(t, c, b, o)}
+}
+
+// run runs a Transport until the test's end.
+func run(t testing.TB, c transport.Config, b bus.Bus, o transport.Options) *transport.Transport {
+	t.Helper()
+	tr, err := transport.New(c, b, o)
+	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
-		if err := r.Transport.Run(ctx); err != nil {
+		if err := tr.Run(ctx); err != nil {
 			t.Errorf("transport: %v", err)
 		}
 	})
 	t.Cleanup(func() {
 		stop()
 		running.Wait()
-		r.Bus.Close()
 	})
-	return r
+	return tr
 }
 
 // Uplinks waits until the bus took n uplinks on and returns them.
