@@ -10,11 +10,11 @@ import (
 
 // pastIsRead: the past of a topic is everything it holds, in order, and says which topic it is and where it ends.
 func pastIsRead(t *testing.T, s *stage) {
-	c := s.dial(t, "past", nil)
 	const count = 300
 	topic, other := topics.RuleEngine+".past."+s.suffix, topics.RuleEngine+".other."+s.suffix
 	s.create(t, topic, 1)
 	s.create(t, other, 1)
+	c := s.dial(t, "past", nil)
 	before := s.past(t, c, topic, nil)
 	for i := range count {
 		publish(t, c, bus.Message{Topic: topic, Key: fmt.Append(nil, i), Value: fmt.Append(nil, i)})
