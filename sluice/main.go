@@ -23,11 +23,11 @@ type commands struct {
 	HTTPTransport fleet.HTTPTransport `kong:"cmd,name='http-transport',help='Run an HTTP transport of a fleet.'"`
 	CoAPTransport fleet.CoAPTransport `kong:"cmd,name='coap-transport',help='Run a CoAP transport of a fleet.'"`
 
-	Cluster     cluster     `cmd:"" help:"Look at a fleet, asking any of its core nodes."`
+	Cluster     cluster       `cmd:"" help:"Look at a fleet, asking any of its core nodes."`
 	Doctor      doctor.Doctor `cmd:"" help:"Look at everything a fleet rests upon and name what is broken. Give it the members' settings."`
-	Health      health      `cmd:"" help:"Ask a running node whether it is ready."`
-	DeadLetters deadLetters `cmd:"" help:"Look after messages that failed through their own fault, on a running node."`
-	Version     version     `cmd:"" help:"Say which version this is."`
+	Health      health        `cmd:"" help:"Ask a running node whether it is ready."`
+	DeadLetters deadLetters   `cmd:"" help:"Look after messages that failed through their own fault, on a running node."`
+	Version     version       `cmd:"" help:"Say which version this is."`
 }
 
 func main() { os.Exit(process.Main("sluice", description, &commands{})) }

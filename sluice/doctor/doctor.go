@@ -18,9 +18,9 @@ import (
 
 // Doctor is `sluice doctor`.
 type Doctor struct {
-	Patience time.Duration              `name:"patience" default:"10s" help:"How long one thing may take to answer."`
-	Bus      bus.Config                 `embed:""`
-	Core     coreConfig                 `embed:""`
+	Patience time.Duration `name:"patience" default:"10s" help:"How long one thing may take to answer."`
+	Bus      bus.Config    `embed:""`
+	Core     coreConfig    `embed:""`
 }
 
 // coreConfig leaves out what the doctor has no use for.

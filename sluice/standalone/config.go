@@ -49,10 +49,11 @@ type coreConfig struct {
 	corenode.Config `embed:""`
 }
 
-// transportConfig leaves out what only a fleet has.
+// transportConfig leaves out what only a fleet has: redis.Config, field by field.
 type transportConfig struct {
-	Redis                      struct{} `kong:"-"`
-	mqtttransport.SharedConfig `embed:""`
+	URL, Mode, Master, Password, Key, Prefix           struct{} `kong:"-"`
+	Timeout, Pause, Connections, Fresh, Events, Limits struct{} `kong:"-"`
+	mqtttransport.SharedConfig                         `embed:""`
 }
 
 type mqttConfig struct {

@@ -62,7 +62,7 @@ func newStage(t *testing.T, url, mode string, change func(*transport.Config)) *s
 		registry := prometheus.NewRegistry()
 		m := s.rig.Join(t, s.rig.Bus, transport.Options{Metrics: registry}, func(c *transport.Config) {
 			c.Redis.URL, c.Redis.Mode = url, mode
-			c.CredentialsCached = 20   // so that nearly all is looked for in Redis
+			c.CredentialsCached = 20  // so that nearly all is looked for in Redis
 			c.CredentialsRejected = 1 // a device that is right again is right at once
 			if change != nil {
 				change(c)
