@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
@@ -149,16 +148,4 @@ func checkVersion(ctx context.Context, o Options) error {
 		return fmt.Errorf("keyspace %s: %w: %d, newer than this program's %d: run a newer program", o.Keyspace, errVersions, version, Version)
 	}
 	return nil
-}
-
-// drop removes the keyspace; tests end with it.
-func drop(ctx context.Context, o Options) error {
-	o = o.withDefaults()
-	o.Timeout = schemaTimeout
-	session, err := connect(ctx, o, "")
-	if err != nil {
-		return err
-	}
-	defer session.Close()
-	return session.Query("DROP KEYSPACE IF EXISTS " + strings.TrimSpace(o.Keyspace)).ExecContext(ctx)
 }

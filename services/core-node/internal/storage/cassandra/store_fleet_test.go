@@ -40,6 +40,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// drop removes the keyspace.
+func drop(ctx context.Context, o Options) error {
+	o = o.withDefaults()
+	o.Timeout = schemaTimeout
+	session, err := connect(ctx, o, "")
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	return session.Query("DROP KEYSPACE IF EXISTS " + o.Keyspace).ExecContext(ctx)
+}
+
 func open(t testing.TB, now func() time.Time) *Store {
 	t.Helper()
 	if err := installed(); err != nil {

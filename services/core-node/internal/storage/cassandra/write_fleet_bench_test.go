@@ -3,6 +3,7 @@
 package cassandra
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"sync"
@@ -160,4 +161,50 @@ func processor(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// BenchmarkRawByKey writes history in the schema not chosen: a partition for each key of a device and
+// day. BenchmarkRawByDay writes the same rows in the schema chosen.
+func BenchmarkRawByKey(b *testing.B) {
+	benchmarkSchema(b, "CREATE TABLE IF NOT EXISTS bench_by_key (entity blob, name blob, day bigint, at int, v blob, PRIMARY KEY ((entity, name, day), at))",
+		"UPDATE bench_by_key USING TIMESTAMP ? SET v = ? WHERE entity = ? AND day = ? AND name = ? AND at = ?", true)
+}
+
+// BenchmarkRawByDay is BenchmarkRawByKey's other side.
+func BenchmarkRawByDay(b *testing.B) {
+	benchmarkSchema(b, "CREATE TABLE IF NOT EXISTS bench_by_day (entity blob, name blob, day bigint, at int, v blob, PRIMARY KEY ((entity, day), name, at))",
+		"UPDATE bench_by_day USING TIMESTAMP ? SET v = ? WHERE entity = ? AND day = ? AND name = ? AND at = ?", false)
+}
+
+func benchmarkSchema(b *testing.B, table, statement string, byKey bool) {
+	s := open(b, time.Now)
+	if err := s.session().Query(table).ExecContext(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for _, l := range loads {
+		b.Run(l.String(), func(b *testing.B) {
+			devices := entities(l.devices)
+			l.run(b, func(_ int, first int64) error {
+				return s.sideBySide(b.Context(), l.devices, func(ctx context.Context, i int) error {
+					entity, day := appendEntity(nil, devices[i]), first/dayMillis
+					var batch *gocql.Batch
+					for n, name := range rawNames {
+						if n == 0 || byKey {
+							batch = s.session().Batch(gocql.UnloggedBatch).Consistency(s.consistency)
+						}
+						for at := range l.messages / l.devices {
+							value := binary.BigEndian.AppendUint64([]byte{2}, uint64(first))
+							batch.Query(statement, first*1000, value, entity, day, name, int32(first%dayMillis)+int32(at))
+						}
+						if byKey || n == len(rawNames)-1 {
+							if err := batch.ExecContext(ctx); err != nil {
+								return err
+							}
+						}
+					}
+					return nil
+				})
+			})
+		})
+	}
 }
