@@ -22,7 +22,7 @@ func Examine(ctx context.Context, o Settings) (nodes []string, timeout time.Dura
 	if err := o.fits(timeout); err != nil {
 		return nil, timeout, fmt.Errorf("ZooKeeper grants a session time-out of %v: %w", timeout, err)
 	}
-	nodes, err = conn.List(ctx, layout(o.Root).nodes(), nil)
+	nodes, err = conn.List(ctx, layout(o.ZooKeeperRoot).nodes(), nil)
 	if err != nil && !errors.Is(err, errNoNode) { // the first node has yet to come
 		return nil, timeout, fmt.Errorf("list the nodes: %w", err)
 	}
