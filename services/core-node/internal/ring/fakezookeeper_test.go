@@ -24,7 +24,6 @@ type fakeZooKeeper struct {
 	sessions map[int64]*fakeSession
 	next     int64
 	watches  []fakeWatch
-	back     chan struct{} // closed when it is up; nil while it always was
 }
 
 type fakeSession struct {
@@ -234,7 +233,7 @@ func (c *fakeConnection) answer(key string, deliver func()) {
 	c.mu.Unlock()
 	c.in <- func() {
 		time.Sleep(time.Until(at))
-		if c.node.reach(nil, &c.node.toNode, c.closed) {
+		if c.node.reach(context.Background(), &c.node.toNode, c.closed) {
 			c.node.gate()
 			deliver()
 		}
@@ -264,7 +263,7 @@ func (c *fakeConnection) request(ctx context.Context, key string, run func() err
 	c.mu.Unlock()
 	c.out <- func() {
 		time.Sleep(time.Until(at))
-		if !c.node.reach(nil, &c.node.toServer, c.closed) {
+		if !c.node.reach(context.Background(), &c.node.toServer, c.closed) {
 			return
 		}
 		mu.Lock()

@@ -183,10 +183,7 @@ func (n *simNode) gate() {
 
 // reach waits until l is open; false when ctx or closed ended first, or the process died.
 func (n *simNode) reach(ctx context.Context, l *link, closed ...<-chan struct{}) bool {
-	var ended, done <-chan struct{}
-	if ctx != nil {
-		done = ctx.Done()
-	}
+	var ended <-chan struct{}
 	if len(closed) > 0 {
 		ended = closed[0]
 	}
@@ -199,7 +196,7 @@ func (n *simNode) reach(ctx context.Context, l *link, closed ...<-chan struct{})
 		case <-heal:
 		case <-ended:
 			return false
-		case <-done:
+		case <-ctx.Done():
 			return false
 		}
 	}
