@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -125,10 +126,15 @@ func debian(ctx context.Context, all ...needed) error {
 	return packages(ctx, all)
 }
 
-const policy = "/usr/sbin/policy-rc.d"
+// policy is the file by which Debian's packages are told whether to start their daemons, and what it says to keep them
+// from it. One of other content is somebody else's and stays.
+const (
+	policy       = "/usr/sbin/policy-rc.d"
+	startNothing = "#!/bin/sh\nexit 101 # while tests install their parts\n"
+)
 
 // packages installs the Debian packages of what is missing. Their daemons are not started: a part is ours to start.
-func packages(ctx context.Context, all []needed) error {
+func packages(ctx context.Context, all []needed) (err error) {
 	var names []string
 	for _, n := range all {
 		if !n.there() {
@@ -138,11 +144,12 @@ func packages(ctx context.Context, all []needed) error {
 	if len(names) == 0 {
 		return nil
 	}
-	if _, err := os.Stat(policy); os.IsNotExist(err) {
-		if err := os.WriteFile(policy, []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
+	had, missing := os.ReadFile(policy)
+	if os.IsNotExist(missing) || string(had) == startNothing { // ours, of a run that was killed
+		if err := os.WriteFile(policy, []byte(startNothing), 0o755); err != nil {
 			return fmt.Errorf("keep daemons from being started: %w", err)
 		}
-		defer os.Remove(policy)
+		defer func() { err = errors.Join(err, os.Remove(policy)) }()
 	}
 	if err := run(ctx, "apt-get", "update", "-qq"); err != nil {
 		return err

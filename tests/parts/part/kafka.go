@@ -82,12 +82,12 @@ const (
 
 // formatOnce has Kafka's tool format a data folder and keeps what is the same in each, the features a new cluster
 // has: formatting takes longer than all else that is done before a start.
-func formatOnce(ctx context.Context, dir, classPath string) error {
+func formatOnce(ctx context.Context, dir, classPath string) (err error) {
 	scratch, err := os.MkdirTemp("", "sluice-kafka-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch) //nolint:errcheck // the system clears its folder of temporary files
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
 	config := kafkaConfig(0, KafkaOptions{Brokers: 1}, scratch, []string{"127.0.0.1:9092"}, []string{"127.0.0.1:9093"})
 	if err := folder(scratch, map[string]string{"server.properties": config}); err != nil {
 		return err

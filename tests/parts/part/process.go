@@ -29,7 +29,7 @@ type Command struct {
 	Dir     string
 	// Ready returns nil once the program does its work, by its own protocol. It is asked every few milliseconds.
 	Ready func(context.Context) error
-	// Patience is how long the program may take to be ready; 0 is two minutes, for a machine that does much else.
+	// Patience is how long the program may take to be ready; 0 is five minutes, for a machine that does much else.
 	Patience time.Duration
 }
 
@@ -46,7 +46,7 @@ type Process struct {
 // NewProcess prepares a process; nothing runs yet.
 func NewProcess(c Command) *Process {
 	if c.Patience == 0 {
-		c.Patience = 2 * time.Minute
+		c.Patience = 5 * time.Minute
 	}
 	return &Process{Command: c}
 }
