@@ -3,7 +3,6 @@ package system
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/segmentio/kafka-go"
 )
-
-var errStillReady = errors.New("the process says that it is ready")
 
 // poison writes messages to a partition that no rule chain can do anything with.
 func poison(ctx context.Context, t *testing.T, broker string, partition int, messages ...kafka.Message) {

@@ -4,10 +4,13 @@ package system
 
 import (
 	"context"
+	"errors"
 	"syscall"
 	"testing"
 	"time"
 )
+
+var errStillReady = errors.New("the process says that it is ready")
 
 // TestSecondSignalForces stops a process that gives load balancers long notice.
 func TestSecondSignalForces(t *testing.T) {
