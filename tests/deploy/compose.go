@@ -38,7 +38,7 @@ func Load(ctx context.Context, variables ...string) (*types.Project, error) {
 // variable is one ${NAME:-default} of the compose file.
 type variable struct{ name, fallback string }
 
-var reference = regexp.MustCompile(`\$\{([A-Z_]+)(?::([-?])([^}]*))?\}`)
+var reference = regexp.MustCompile(`\$\{([A-Z_]+)(?:(:?[-?])([^}]*))?\}`)
 
 // variables are all that the compose file reads, in its order, each once for every default it has.
 func variables() ([]variable, error) {
@@ -50,7 +50,7 @@ func variables() ([]variable, error) {
 	seen := map[variable]bool{}
 	for _, match := range reference.FindAllStringSubmatch(string(text), -1) {
 		v := variable{name: match[1]}
-		if match[2] == "-" {
+		if strings.HasSuffix(match[2], "-") {
 			v.fallback = match[3]
 		}
 		if !seen[v] {

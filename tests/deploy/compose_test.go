@@ -113,7 +113,7 @@ func TestNetworksSeparate(t *testing.T) {
 	want := map[string]string{
 		"init": "bus data", "core-node": "app bus data", "mqtt-transport": "app bus", "http-transport": "app bus",
 		"coap-transport": "app bus edge", "haproxy": "app edge", "certbot": "app edge", "kafka": "bus", "zookeeper": "data",
-		"redis": "bus data", "cassandra": "data", "prometheus": "app", "grafana": "app",
+		"redis": "bus", "cassandra": "data", "prometheus": "app", "grafana": "app",
 	}
 	for name, s := range p.Services {
 		got := strings.Join(slices.Sorted(maps.Keys(s.Networks)), " ")
@@ -218,7 +218,7 @@ func TestImages(t *testing.T) {
 // TestSecretsAreFiles: none in the environment, none in the compose file, none with a default.
 func TestSecretsAreFiles(t *testing.T) {
 	p := project(t)
-	telling := regexp.MustCompile(`(?i)password|token|secret|redis$`)
+	telling := regexp.MustCompile(`(?i)password|token|secret`)
 	for name, s := range p.Services {
 		for key := range s.Environment {
 			file := strings.HasSuffix(key, "_FILE")
@@ -235,7 +235,7 @@ func TestSecretsAreFiles(t *testing.T) {
 			t.Errorf("secret %s is not a file that init writes", name)
 		}
 	}
-	for _, path := range []string{"admin_token", "redis_conf", "redis_url", "operators_password", "haproxy_operators"} {
+	for _, path := range []string{"admin_token", "redis_conf", "redis_password", "operators_password", "haproxy_operators"} {
 		if _, ok := p.Secrets[path]; !ok {
 			t.Errorf("no secret %s", path)
 		}
