@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/sluice-iot/sluice/bus/internal/wire"
 )
 
 // care is what open readers need whether or not something is read: their offsets committed again before brokers forget
@@ -88,7 +90,8 @@ func (c *Client) careFor(ctx context.Context, topic string, readers map[int]*rea
 }
 
 // renew notes how much of the retention is used up, and commits what was committed again when that was long ago. What somebody
-// else committed since is left alone.
+// else committed since is left alone. Brokers cannot compare and set, so it looks immediately before; a commit that still
+// falls in between costs the other owner a redelivery.
 func (r *reader) renew(ctx context.Context, found *PartitionLag) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -101,10 +104,11 @@ func (r *reader) renew(ctx context.Context, found *PartitionLag) (bool, error) {
 	}
 	commit := r.commit
 	if r.at.IsZero() { // committed by an earlier owner
-		commit.Offset, commit.Metadata = found.Committed, found.Metadata
+		commit = wire.Commit{Offset: found.Committed, Metadata: found.Metadata}
 	}
-	if commit.Offset != found.Committed || commit.Metadata != found.Metadata {
-		return false, nil
+	offset, metadata, err := r.Committed(ctx)
+	if err != nil || commit != (wire.Commit{Offset: offset, Metadata: metadata}) {
+		return false, err
 	}
 	return true, r.put(ctx, commit)
 }
