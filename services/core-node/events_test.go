@@ -13,7 +13,7 @@ import (
 
 // fragile is a bus whose reading of events breaks off when the test says.
 type fragile struct {
-	bus.Bus
+	Bus
 	breaks chan error
 	begun  chan struct{}
 }
@@ -42,7 +42,7 @@ func (unheard) Announce(context.Context, *sluicepb.EntityEvent) error { return n
 // TestMissedEventsAreNotTrusted: when reading tb.events broke off, nothing remembered before is believed any more.
 func TestMissedEventsAreNotTrusted(t *testing.T) {
 	f := &fragile{breaks: make(chan error), begun: make(chan struct{}, 10)}
-	n := startOn(t, func(b bus.Bus) bus.Bus { f.Bus = b; return f }, nil)
+	n := startOn(t, func(b Bus) Bus { f.Bus = b; return f }, nil)
 	<-f.begun
 	list := func() int {
 		t.Helper()

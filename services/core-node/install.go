@@ -22,7 +22,8 @@ func Install(ctx context.Context, c Config, b Bus, env process.Env) (user, pass 
 		return "", "", nil
 	}
 	s := &Service{config: c, env: env, bus: b, broken: make(chan error, 1)}
-	if err := cassandra.Install(ctx, s.cassandra()); err != nil {
+	_, err = awaited(ctx, func() (struct{}, error) { return struct{}{}, cassandra.Install(ctx, s.cassandra()) })
+	if err != nil {
 		return "", "", fmt.Errorf("install the store: %w", err)
 	}
 	if s.store, err = s.openStore(ctx); err != nil {

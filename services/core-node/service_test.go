@@ -53,11 +53,11 @@ func (a *admin) ask(t *testing.T, method, path string) string {
 
 func start(t *testing.T, change func(*Config)) *node {
 	t.Helper()
-	return startOn(t, func(b bus.Bus) bus.Bus { return b }, change)
+	return startOn(t, func(b Bus) Bus { return b }, change)
 }
 
 // startOn is start on a bus that between makes of the broker's.
-func startOn(t *testing.T, between func(bus.Bus) bus.Bus, change func(*Config)) *node {
+func startOn(t *testing.T, between func(Bus) Bus, change func(*Config)) *node {
 	t.Helper()
 	var c Config
 	if err := settings.Defaults(&c, nil); err != nil {

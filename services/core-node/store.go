@@ -2,7 +2,9 @@ package corenode
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage/cassandra"
@@ -26,7 +28,7 @@ func (s *Service) openStore(ctx context.Context) (storage.Store, error) {
 			Fatal: func(err error) { s.broken <- err },
 		})
 	case storeCassandra:
-		return cassandra.Open(ctx, s.cassandra())
+		return awaited(ctx, func() (storage.Store, error) { return cassandra.Open(ctx, s.cassandra()) })
 	default:
 		return nil, fmt.Errorf("--store: there is no backend called %q", s.config.Store)
 	}
@@ -34,4 +36,22 @@ func (s *Service) openStore(ctx context.Context) (storage.Store, error) {
 
 func (s *Service) cassandra() cassandra.Options {
 	return cassandra.Options{Settings: s.config.Cassandra, Log: s.env.Log, Metrics: s.env.Metrics}
+}
+
+// storePause is between two attempts at a store that is not there yet.
+const storePause = 250 * time.Millisecond
+
+// awaited returns what open does once the store can be reached, or its last answer when ctx ends.
+func awaited[T any](ctx context.Context, open func() (T, error)) (T, error) {
+	for {
+		opened, err := open()
+		if err == nil || !errors.Is(err, storage.ErrUnavailable) {
+			return opened, err
+		}
+		select {
+		case <-ctx.Done():
+			return opened, err
+		case <-time.After(storePause):
+		}
+	}
 }

@@ -24,7 +24,7 @@ import (
 // configured fills in the defaults of a member on the brokers given, with listeners at free ports.
 func configured(t *testing.T, member any, m *Member, node, broker string) {
 	t.Helper()
-	if err := settings.Defaults(member, map[string]string{"data": t.TempDir()}); err != nil {
+	if err := settings.Defaults(member, nil); err != nil {
 		t.Fatal(err)
 	}
 	m.NodeID, m.Bus.Brokers, m.Process.Admin.Listen = node, []string{broker}, "127.0.0.1:0"
@@ -84,7 +84,7 @@ func TestMembersMakeAPlatform(t *testing.T) {
 	broker := bustest.Broker(t)
 
 	installation := &Install{}
-	if err := settings.Defaults(installation, map[string]string{"data": ""}); err != nil {
+	if err := settings.Defaults(installation, nil); err != nil {
 		t.Fatal(err)
 	}
 	installation.Bus.Brokers, installation.Partitions = []string{broker}, bustest.Partitions
@@ -100,7 +100,7 @@ func TestMembersMakeAPlatform(t *testing.T) {
 
 	core := &CoreNode{}
 	configured(t, core, &core.Member, "core", broker)
-	core.HTTPListen, core.Core.Demo = "127.0.0.1:0", true
+	core.HTTPListen, core.Core.Demo, core.Core.DataDir = "127.0.0.1:0", true, t.TempDir()
 	people := "http://" + at(t, run(t, core), "HTTP")
 	mqtt := &MQTTTransport{}
 	configured(t, mqtt, &mqtt.Member, "mqtt", broker)
@@ -185,7 +185,7 @@ func awaitReading(t *testing.T, people, token, name string) {
 func TestSettingsThatCannotWorkStopTheStart(t *testing.T) {
 	broker := bustest.Broker(t)
 	i := &Install{}
-	if err := settings.Defaults(i, map[string]string{"data": ""}); err != nil {
+	if err := settings.Defaults(i, nil); err != nil {
 		t.Fatal(err)
 	}
 	i.Bus.Brokers, i.Partitions = []string{broker}, 0

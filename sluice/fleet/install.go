@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -40,18 +41,19 @@ func (i *Install) Run(ctx context.Context, inv process.Invocation) error {
 	if i.Partitions < 1 {
 		return fmt.Errorf("--partitions: %d is not a positive number", i.Partitions)
 	}
-	config := i.Bus
-	config.ConnectTimeout = i.Limit
-	client, err := bus.Dial(ctx, config, bus.Options{Node: fmt.Sprintf("install-%d", os.Getpid()), Log: log})
-	if err != nil {
+	if err := i.awaitBrokers(ctx, log); err != nil {
 		return err
 	}
-	defer client.Close() //nolint:errcheck // everything published was waited for
 	specs := topics.Prefixed(i.Bus.TopicPrefix, topics.Standard(i.Partitions))
 	if err := topics.Create(ctx, i.Bus.Brokers, specs, i.Bus.Replication); err != nil {
 		return fmt.Errorf("make the topics: %w", err)
 	}
 	fmt.Fprintf(inv.Stdout, "Topics are there, the owned ones with %d partitions.\n", i.Partitions)
+	client, err := i.dial(ctx, log) // after the topics, so that it knows them
+	if err != nil {
+		return err
+	}
+	defer client.Close() //nolint:errcheck // everything published was waited for
 	user, password, err := corenode.Install(ctx, i.Core.Config, client, process.Env{Log: log})
 	if err != nil {
 		return err
@@ -61,4 +63,19 @@ func (i *Install) Run(ctx context.Context, inv process.Invocation) error {
 	}
 	_, err = fmt.Fprintln(inv.Stdout, "Installed.")
 	return err
+}
+
+// awaitBrokers returns once the brokers answer.
+func (i *Install) awaitBrokers(ctx context.Context, log *slog.Logger) error {
+	client, err := i.dial(ctx, log)
+	if err != nil {
+		return err
+	}
+	return client.Close()
+}
+
+func (i *Install) dial(ctx context.Context, log *slog.Logger) (*bus.Client, error) {
+	config := i.Bus
+	config.ConnectTimeout = i.Limit
+	return bus.Dial(ctx, config, bus.Options{Node: fmt.Sprintf("install-%d", os.Getpid()), Log: log})
 }
