@@ -131,12 +131,12 @@ log.dirs=%s
 auto.create.topics.enable=%t
 default.replication.factor=%d
 min.insync.replicas=%d
-offsets.topic.replication.factor=%[9]d
+offsets.topic.replication.factor=%[8]d
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=%[9]d
-transaction.state.log.min.isr=%[10]d
-share.coordinator.state.topic.replication.factor=%[9]d
-share.coordinator.state.topic.min.isr=%[10]d
+transaction.state.log.replication.factor=%[8]d
+transaction.state.log.min.isr=%[9]d
+share.coordinator.state.topic.replication.factor=%[8]d
+share.coordinator.state.topic.min.isr=%[9]d
 group.initial.rebalance.delay.ms=0
 # a dead broker is noticed after 4 s instead of 9
 broker.session.timeout.ms=4000
@@ -146,7 +146,7 @@ log.cleaner.dedupe.buffer.size=8388608
 num.network.threads=2
 num.io.threads=4
 `, i+1, strings.Join(voters, ","), brokers[i], controllers[i], brokers[i], filepath.Join(dir, "data"),
-		o.AutoCreate, o.Brokers, o.Brokers, min(o.Brokers, 3), max(1, o.Brokers-1))
+		o.AutoCreate, o.Brokers, max(1, o.Brokers-1))
 }
 
 // kafkaReady: the broker knows a controller and that all the brokers are there.
