@@ -155,3 +155,8 @@ func (r *memoryReader) Committed(context.Context) (int64, string, error) {
 }
 
 func (r *memoryReader) Close() error { return nil }
+
+// Past implements bus.Historian; no topic here has one.
+func (*memoryBus) Past(context.Context, string, func(bus.Record)) (bus.Past, error) {
+	return bus.Past{}, nil
+}
