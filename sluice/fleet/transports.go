@@ -52,11 +52,16 @@ func (m *MQTTTransport) Run(ctx context.Context, inv process.Invocation) error {
 	return m.serve(ctx, inv, func(shared *mqtttransport.Shared, env process.Env) (process.Runner, string, error) {
 		config := m.MQTT.Config
 		config.WebSocket = m.WebSocket
+		config.ListenTLS("")
 		service, err := mqtttransport.New(config, shared, env)
 		if err != nil {
 			return nil, "", err
 		}
-		return service, "MQTT " + service.Addr() + "   WebSocket " + service.WebSocketAddr(), nil
+		announced := "MQTT " + service.Addr() + "   WebSocket " + service.WebSocketAddr()
+		if at := service.TLSAddr(); at != "" {
+			announced += "   TLS " + at
+		}
+		return service, announced, nil
 	})
 }
 
