@@ -59,6 +59,6 @@ func Dial(t testing.TB, address, name string) (conn *tls.Conn, serial int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() }) // the test is over
 	return conn, conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
 }
