@@ -216,7 +216,7 @@ func (t *Transport) ask(c Credentials) (*verdict, answer) {
 // find looks among what other transports left, if it may, and then asks the core.
 func (t *Transport) find(ctx context.Context, c Credentials, request []byte, shared bool) answer {
 	if shared {
-		if a, found := t.verdicts.look(ctx, request); found {
+		if a, found := t.verdicts.look(ctx, request, t.deaf()); found {
 			return a
 		}
 	}

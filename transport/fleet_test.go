@@ -222,6 +222,23 @@ func TestALateAnswerInRedisIsNotBelieved(t *testing.T) {
 	})
 }
 
+// Who cannot hear of changes cannot tell whether what is in Redis still holds.
+func TestWhileDeafRedisIsNotBelieved(t *testing.T) {
+	f := newFleet(t)
+	device := f.Core.AddDevice("T")
+	first, second := f.join(t, nil, nil), f.join(t, nil, nil)
+	name, value := f.left(t, first, token("T"))
+	defer f.Bus.Deafen()()
+	time.Sleep(time.Second)
+	f.Core.Remove(device)
+	f.Changed(t, device, false, true)
+	f.put(t, name, value)
+	expectKind(t, second.Rig, token("T"), fault.Unauthenticated)
+	if second.looked("unready") == 0 {
+		t.Error("it is not counted")
+	}
+}
+
 func TestChangesThatAreForgottenMakeVerdictsOld(t *testing.T) {
 	f := newFleet(t)
 	f.Core.AddDevice("T")

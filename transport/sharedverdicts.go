@@ -42,12 +42,16 @@ type sharedVerdicts struct {
 	log     *slog.Logger
 }
 
-// look returns what another transport learned about request, if that is still so.
-func (s *sharedVerdicts) look(ctx context.Context, request []byte) (a answer, found bool) {
+// look returns what another transport learned about request, if that is still so. Who is deaf, as
+// changes may go unheard, cannot tell, and is given nothing.
+func (s *sharedVerdicts) look(ctx context.Context, request []byte, deaf bool) (a answer, found bool) {
 	if s == nil {
 		return a, false
 	}
-	a, result := s.find(ctx, request)
+	result := "unready"
+	if !deaf {
+		a, result = s.find(ctx, request)
+	}
 	s.lookups.WithLabelValues(result).Inc()
 	return a, result == "hit"
 }
