@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -266,6 +267,21 @@ func TestVariablesAreDocumented(t *testing.T) {
 	for name := range described {
 		if !used[name] {
 			t.Errorf(".env.example has %s, which nothing reads", name)
+		}
+	}
+}
+
+// TestSettingsExist: what ours are given is a setting of theirs, under the name it has today.
+func TestSettingsExist(t *testing.T) {
+	page, err := os.ReadFile("../../docs/reference/settings.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range project(t).Services {
+		for key := range s.Environment {
+			if ours[name] && strings.HasPrefix(key, "SLUICE_") && !strings.Contains(string(page), "`"+strings.TrimSuffix(key, "_FILE")+"`") {
+				t.Errorf("%s is given %s, which docs/reference/settings.md does not have", name, key)
+			}
 		}
 	}
 }
