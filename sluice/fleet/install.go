@@ -53,7 +53,7 @@ func (i *Install) Run(ctx context.Context, inv process.Invocation) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close() //nolint:errcheck // everything published was waited for
+	defer func() { _ = client.Close() }() // everything published was waited for
 	user, password, err := corenode.Install(ctx, i.Core.Config, client, process.Env{Log: log})
 	if err != nil {
 		return err
