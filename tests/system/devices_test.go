@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 type devices struct {
 	firmware []*Firmware
 	ids      []string
+	protocol []string // of each
 }
 
 func newDevices(ctx context.Context, t *testing.T, doors Doors, tenant *Tenant, n int) *devices {
@@ -29,18 +31,29 @@ func newDevices(ctx context.Context, t *testing.T, doors Doors, tenant *Tenant, 
 		}
 		device := Firmware{Token: token, Account: ledger.NewDevice(name, i%2 == 0), Pause: 40 * time.Millisecond}
 		var one *Firmware
-		switch i % 3 {
-		case 0:
+		protocol := [...]string{"MQTT", "HTTP", "CoAP"}[i%3]
+		switch protocol {
+		case "MQTT":
 			one = NewMQTTFirmware(device, doors.MQTT)
-		case 1:
+		case "HTTP":
 			one = NewHTTPFirmware(device, doors.HTTP)
 		default:
 			one = NewCoAPFirmware(device, doors.CoAP)
 		}
-		d.firmware = append(d.firmware, one)
-		d.ids = append(d.ids, id)
+		d.firmware, d.ids, d.protocol = append(d.firmware, one), append(d.ids, id), append(d.protocol, protocol)
 	}
 	return d
+}
+
+// of are the devices of these protocols.
+func (d *devices) of(protocols ...string) *devices {
+	some := &devices{}
+	for i, protocol := range d.protocol {
+		if slices.Contains(protocols, protocol) {
+			some.firmware, some.ids, some.protocol = append(some.firmware, d.firmware[i]), append(some.ids, d.ids[i]), append(some.protocol, protocol)
+		}
+	}
+	return some
 }
 
 // run starts all devices. stop has them finish what they have begun, and waits for that.
@@ -96,7 +109,7 @@ func (d *devices) check(ctx context.Context, t *testing.T, tenant *Tenant) ledge
 				continue
 			}
 			for _, problem := range verdict.Problems {
-				t.Errorf("%s (%s): %s", device.Account.Name, [...]string{"MQTT", "HTTP", "CoAP"}[i%3], problem)
+				t.Errorf("%s (%s): %s", device.Account.Name, d.protocol[i], problem)
 			}
 			total.Add(verdict)
 			break
