@@ -22,13 +22,16 @@ type devices struct {
 func newDevices(ctx context.Context, t *testing.T, doors Doors, tenant *Tenant, n int) *devices {
 	t.Helper()
 	d := &devices{}
+	tokens := make([]string, n)
 	for i := range n {
-		name := fmt.Sprintf("meter-%03d", i)
-		token := fmt.Sprintf("TOKEN%03d%012d", i, rand.Int64N(1e12))
-		id, err := tenant.NewDevice(ctx, name, token)
-		if err != nil {
-			t.Fatal(err)
-		}
+		tokens[i] = fmt.Sprintf("TOKEN%03d%012d", i, rand.Int64N(1e12))
+	}
+	ids, err := tenant.NewDevices(ctx, "meter", tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, token := range tokens {
+		name, id := fmt.Sprintf("meter-%03d", i), ids[i]
 		device := Firmware{Token: token, Account: ledger.NewDevice(name, i%2 == 0), Pause: 40 * time.Millisecond}
 		var one *Firmware
 		protocol := [...]string{"MQTT", "HTTP", "CoAP"}[i%3]

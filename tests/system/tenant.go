@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/sluice-iot/sluice/tests/system/ledger"
@@ -111,6 +113,26 @@ func (t *Tenant) NewDevice(ctx context.Context, name, token string) (string, err
 	return made.ID.ID, err
 }
 
+// NewDevices makes a device for each token, called kind and a number, several at a time, and returns their ids.
+func (t *Tenant) NewDevices(ctx context.Context, kind string, tokens []string) ([]string, error) {
+	ids, errs := make([]string, len(tokens)), make([]error, len(tokens))
+	next := make(chan int)
+	var making sync.WaitGroup
+	for range min(8, len(tokens)) {
+		making.Go(func() {
+			for i := range next {
+				ids[i], errs[i] = t.NewDevice(ctx, fmt.Sprintf("%s-%03d", kind, i), tokens[i])
+			}
+		})
+	}
+	for i := range tokens {
+		next <- i
+	}
+	close(next)
+	making.Wait()
+	return ids, errors.Join(errs...)
+}
+
 // Rows reads the whole series called key of a device, whose values are reading numbers.
 func (t *Tenant) Rows(ctx context.Context, device, key string) ([]ledger.Row, error) {
 	var answer map[string][]struct {
@@ -144,6 +166,11 @@ func (t *Tenant) ID(ctx context.Context) (string, error) {
 // SaveAttributes writes server attributes of a device.
 func (t *Tenant) SaveAttributes(ctx context.Context, device string, attributes map[string]any) error {
 	return t.call(ctx, http.MethodPost, "/api/plugins/telemetry/DEVICE/"+device+"/attributes/SERVER_SCOPE", attributes, nil)
+}
+
+// SaveShared writes shared attributes of a device, of which a device that subscribed is told.
+func (t *Tenant) SaveShared(ctx context.Context, device string, attributes map[string]any) error {
+	return t.call(ctx, http.MethodPost, "/api/plugins/telemetry/DEVICE/"+device+"/attributes/SHARED_SCOPE", attributes, nil)
 }
 
 // Attributes reads all server attributes of a device.

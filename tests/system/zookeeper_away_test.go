@@ -71,7 +71,13 @@ func (s *scene) rate(ctx context.Context, during time.Duration) float64 {
 }
 
 // taken is how many messages the core nodes that run have taken on.
-func (s *scene) taken(ctx context.Context) (sum float64) {
+func (s *scene) taken(ctx context.Context) float64 { return s.ofCore(ctx, taken) }
+
+// stored is how many of devices' readings the core nodes that run have processed to the end.
+func (s *scene) stored(ctx context.Context) float64 { return s.ofCore(ctx, "core_node_messages_stored_total") }
+
+// ofCore adds up a metric over the core nodes that run.
+func (s *scene) ofCore(ctx context.Context, metric string) (sum float64) {
 	s.t.Helper()
 	for _, node := range s.fleet.Core {
 		if !node.Running() {
@@ -81,7 +87,7 @@ func (s *scene) taken(ctx context.Context) (sum float64) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		sum += m[taken]
+		sum += m[metric]
 	}
 	return sum
 }
@@ -90,11 +96,10 @@ func (s *scene) taken(ctx context.Context) (sum float64) {
 func newStrangers(ctx context.Context, t *testing.T, tenant *Tenant, n int) (tokens []string) {
 	t.Helper()
 	for range n {
-		token := unique("STRANGER")
-		if _, err := tenant.NewDevice(ctx, token, token); err != nil {
-			t.Fatal(err)
-		}
-		tokens = append(tokens, token)
+		tokens = append(tokens, unique("STRANGER"))
+	}
+	if _, err := tenant.NewDevices(ctx, unique("stranger"), tokens); err != nil {
+		t.Fatal(err)
 	}
 	return tokens
 }
