@@ -62,11 +62,6 @@ func fill(t *testing.T, dir string, free int64) (filler string) {
 	}
 }
 
-// refusedAsUnavailable is what a device is told when the platform cannot take its reading.
-func refusedAsUnavailable(a Answers) error {
-	return a.All("closed|connect 3", "reason 131|connect 136", "503 retry", "answered 5.03")
-}
-
 // TestDiskRunsLow takes the disk below its reserve under load: readings are refused, never
 // acknowledged and lost, /ready says why, and all goes on when there is room again.
 func TestDiskRunsLow(t *testing.T) {
@@ -109,7 +104,7 @@ func TestDiskRunsLow(t *testing.T) {
 	if err != nil || ready || !strings.Contains(why, "disk") || !strings.Contains(why, "free") {
 		t.Errorf("ready: %v, %q, %v", ready, why, err)
 	}
-	eventually(ctx, t, 20*time.Second, func() error { return refusedAsUnavailable(Probe(ctx, platform.Doors(), "PROBE_TOKEN")) })
+	eventually(ctx, t, 20*time.Second, func() error { return Probe(ctx, platform.Doors(), "PROBE_TOKEN").Refused() })
 	refusedAt := devices.acknowledged()
 	time.Sleep(500 * time.Millisecond)
 	if now := devices.acknowledged(); now != refusedAt {

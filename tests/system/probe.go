@@ -40,6 +40,11 @@ func (a Answers) Accepted() error {
 	return a.All("acknowledged", "acknowledged", "200", "acknowledged")
 }
 
+// Refused returns nil when all four protocols said that the platform cannot take the reading now.
+func (a Answers) Refused() error {
+	return a.All("closed|connect 3", "reason 131|connect 136", "503 retry", "answered 5.03")
+}
+
 // patience is how long a probe waits for its answer: longer than the platform may take to refuse.
 const patience = 12 * time.Second
 

@@ -39,7 +39,7 @@ func TestFaultSlowBroker(t *testing.T) {
 	end := flood(ctx, s.fleet.Doors(), token)
 	assertStands(ctx, t, s.devices)
 	time.Sleep(time.Second)
-	eventually(ctx, t, 20*time.Second, func() error { return refusedAsUnavailable(Probe(ctx, s.fleet.Doors(), token)) })
+	eventually(ctx, t, 20*time.Second, func() error { return Probe(ctx, s.fleet.Doors(), token).Refused() })
 	time.Sleep(time.Until(began.Add(pause)))
 	worst := s.residents(ctx)
 	offered := float64(end()) / time.Since(began).Seconds()
