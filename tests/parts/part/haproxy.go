@@ -121,7 +121,8 @@ func (h *HAProxy) config(b Balanced) string {
 	fmt.Fprintf(&c, "frontend statistics\n  mode http\n  bind %s\n  stats enable\n  stats uri /\n  stats show-legends\n  http-request deny unless { src 127.0.0.0/8 }\n", h.statistics)
 	backend(&c, "mqtt", "  mode tcp\n  balance leastconn\n", b.MQTT, b.Proxy)
 	backend(&c, "mqtt-websocket", "  mode http\n  balance leastconn\n", b.MQTTWebSocket, false)
-	backend(&c, "devices", "  mode http\n  balance roundrobin\n", b.HTTP, false)
+	// As in production a device's requests go to one transport: two could give two readings the same millisecond.
+	backend(&c, "devices", "  mode http\n  http-request set-var(txn.device) path,word(3,/)\n  balance hash var(txn.device)\n  hash-type consistent\n", b.HTTP, false)
 	backend(&c, "people", "  mode http\n  balance hdr(X-Authorization)\n  hash-type consistent\n", b.Core, false)
 	return c.String()
 }
