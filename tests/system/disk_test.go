@@ -150,6 +150,8 @@ func TestDiskIsFull(t *testing.T) {
 	tenant := firstTenant(ctx, t, platform)
 	devices := newDevices(ctx, t, platform.Doors(), tenant, 30)
 	stop := devices.run(ctx, t)
+	devices.awaitAcknowledged(ctx, t, 100)
+	gap := devices.watchGap(ctx)
 	for range fulls {
 		devices.awaitAcknowledged(ctx, t, devices.acknowledged()+100)
 		filler := fill(t, dir, 0)
@@ -164,8 +166,10 @@ func TestDiskIsFull(t *testing.T) {
 		}
 	}
 	devices.awaitAcknowledged(ctx, t, devices.acknowledged()+60)
+	longest := gap()
 	stop()
 	total := devices.check(ctx, t, tenant)
+	theFaults.Add(faultOf("F10", "the disk full to its last byte, the process killed (standalone)", fulls, total, longest))
 	metrics, err := platform.Metrics(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-iot/sluice/tests/system/ledger"
 )
 
 // theFaults are the rows of this process's run.
@@ -13,6 +15,14 @@ var theFaults Faults
 
 // full says that faults are to be done at full length and that their page is to be written.
 func full() bool { return os.Getenv("FULL") == "1" }
+
+// faultOf is the row of a fault after which the ledger gave this verdict.
+func faultOf(id, what string, times int, v ledger.Verdict, gap time.Duration) Fault {
+	return Fault{
+		ID: id, What: what, Times: times, Sent: v.Sent, Acknowledged: v.Acknowledged, Lost: len(v.Lost),
+		Duplicates: v.Duplicates, Resent: v.Resent, Gap: gap,
+	}
+}
 
 // writeFaults writes the page, where it is asked for, into the workspace's docs.
 func writeFaults() error {

@@ -137,14 +137,10 @@ func (s *scene) judge(ctx context.Context, what string, times int) {
 
 // add adds a row; what is wrong in it the ledger has said already.
 func (s *scene) add(id, what string, times int, v ledger.Verdict, gap time.Duration) {
-	row := Fault{
-		ID: id, What: what, Times: times, Sent: v.Sent, Acknowledged: v.Acknowledged, Lost: len(v.Lost),
-		Duplicates: v.Duplicates, Resent: v.Resent, Gap: gap,
-	}
 	if v.Acknowledged == 0 {
 		s.t.Error("nothing was acknowledged: the scenario has shown nothing")
 	}
-	theFaults.Add(row)
+	theFaults.Add(faultOf(id, what, times, v, gap))
 	s.t.Logf("%s ×%d: sent %d, acknowledged %d, stored %d, lost %d, duplicates %d, sent again %d, gap %s",
 		what, times, v.Sent, v.Acknowledged, v.Stored, len(v.Lost), v.Duplicates, v.Resent, gap.Round(time.Millisecond))
 }
