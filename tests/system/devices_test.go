@@ -59,17 +59,22 @@ func (d *devices) of(protocols ...string) *devices {
 	return some
 }
 
-// run starts all devices. stop has them finish what they have begun, and waits for that.
+// run starts all devices. stop has them finish what they have begun, and waits for that. A test that ends without ends them.
 func (d *devices) run(ctx context.Context, t *testing.T) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	asked := make(chan struct{})
 	var running sync.WaitGroup
 	for i, device := range d.firmware {
 		running.Go(func() {
-			if err := device.Run(ctx, asked, 1+i%4); err != nil {
+			if err := device.Run(ctx, asked, 1+i%4); err != nil && !t.Failed() {
 				t.Error(err)
 			}
 		})
 	}
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
 	return func() {
 		close(asked)
 		running.Wait()

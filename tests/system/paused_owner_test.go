@@ -3,6 +3,8 @@
 package system
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -22,7 +24,7 @@ func TestFaultOwnerPaused(t *testing.T) {
 	for i := range pauses {
 		owner := s.fleet.Core[i%len(s.fleet.Core)]
 		s.rest() // so that the owner has nothing in hand, and its reads wait for what comes in the pause
-		awaitFates(ctx, t, s.fleet)
+		s.awaitQuiet(ctx)
 		before, err := owner.Metrics(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -69,4 +71,19 @@ func TestFaultOwnerPaused(t *testing.T) {
 		s.goOn(ctx)
 	}
 	s.judge(ctx, "an owner paused (SIGSTOP) past its lease, then continued", pauses)
+}
+
+// awaitQuiet waits until core nodes have nothing in hand, and were given nothing for half a second.
+func (s *scene) awaitQuiet(ctx context.Context) {
+	s.t.Helper()
+	last, since := -1.0, time.Now()
+	eventually(ctx, s.t, 20*time.Second, func() error {
+		if now := s.taken(ctx); now != last || s.ofCore(ctx, "core_node_messages_in_hand") != 0 {
+			last, since = now, time.Now()
+		}
+		if time.Since(since) < 500*time.Millisecond {
+			return errors.New("core nodes have messages in hand")
+		}
+		return nil
+	})
 }
