@@ -22,6 +22,7 @@ func TestFaultBrokerKilled(t *testing.T) {
 	sets := []*devices{s.devices.of("MQTT"), s.devices.of("HTTP", "CoAP")}
 	gaps := []func() time.Duration{sets[0].watchGap(ctx), sets[1].watchGap(ctx)}
 	kills := often(1, 10)
+	s.rate(ctx, 2*time.Second)
 	for i := range kills {
 		broker := parts.Kafka.Brokers[i%len(parts.Kafka.Brokers)]
 		broker.Kill()

@@ -23,7 +23,7 @@ func TestFaultReplayed(t *testing.T) {
 	ctx, s := newScene(t, "F4", shared(t), FleetOptions{})
 	places := kafkaPlaces{&kafka.Client{Addr: kafka.TCP(s.fleet.Doors().Kafka)}}
 	began := places.ends(ctx, t)
-	s.goOn(ctx)
+	s.rate(ctx, 4*time.Second)
 	gap := s.gap()
 	s.rest()
 	total := s.devices.check(ctx, t, s.tenant)
