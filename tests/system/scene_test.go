@@ -36,6 +36,7 @@ func newScene(t *testing.T, id string, parts *Parts, o FleetOptions) (context.Co
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	t.Cleanup(cancel)
 	s := &scene{t: t, id: id, fleet: NewFleet(ctx, t, parts, o)}
+	t.Cleanup(s.mend)
 	began := time.Now()
 	if err := s.fleet.Start(ctx); err != nil {
 		t.Fatal(err)
@@ -51,6 +52,21 @@ func newScene(t *testing.T, id string, parts *Parts, o FleetOptions) (context.Co
 	t.Logf("under load after %s", time.Since(began).Round(10*time.Millisecond))
 	s.gap = s.devices.watchGap(ctx)
 	return ctx, s
+}
+
+// mend has every part run again that a scenario left harmed because it failed.
+func (s *scene) mend() {
+	for _, one := range s.fleet.Parts.all() {
+		for _, process := range one.Processes() {
+			err := process.Continue()
+			if !process.Running() {
+				err = process.Start(context.Background()) // the test's own context has ended
+			}
+			if err != nil {
+				s.t.Error(err)
+			}
+		}
+	}
 }
 
 // often is how many times a fault is done: short, or at full length.

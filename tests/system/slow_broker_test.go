@@ -25,7 +25,8 @@ func TestFaultSlowBroker(t *testing.T) {
 		fmt.Sprintf("--bus-queue-bytes=%d", queueBytes), "--bus-publish-deadline=3s",
 	}})
 	ordinary := s.rate(ctx, 2*time.Second)
-	token := newStrangers(ctx, t, s.tenant, 1)[0]
+	tokens := newStrangers(ctx, t, s.tenant, 17)
+	token := tokens[0]
 	if err := Probe(ctx, s.fleet.Doors(), token).Accepted(); err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +37,7 @@ func TestFaultSlowBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	end := flood(ctx, s.fleet.Doors(), token)
+	end := flood(ctx, s.fleet.Doors(), tokens[1:])
 	assertStands(ctx, t, s.devices)
 	time.Sleep(time.Second)
 	eventually(ctx, t, 20*time.Second, func() error { return Probe(ctx, s.fleet.Doors(), token).Refused() })
@@ -74,14 +75,14 @@ func (s *scene) residents(ctx context.Context) (all []int) {
 	return all
 }
 
-// flood offers messages of one device by MQTT, as fast as they are read, and by HTTP. Calling what it returns ends that and tells how
+// flood offers messages of each device by MQTT, as fast as they are read, and by HTTP. Calling what it returns ends that and tells how
 // many were handed over or refused.
-func flood(ctx context.Context, doors Doors, token string) (end func() int64) {
+func flood(ctx context.Context, doors Doors, tokens []string) (end func() int64) {
 	ctx, cancel := context.WithCancel(ctx)
 	var offered atomic.Int64
 	var flooding sync.WaitGroup
 	reading := fmt.Appendf(nil, `{"flood":"%s"}`, bytes.Repeat([]byte("x"), 1000))
-	for range 16 {
+	for _, token := range tokens {
 		flooding.Go(func() {
 			for ctx.Err() == nil {
 				offered.Add(floodMQTT(ctx, doors.MQTT, token, reading))
