@@ -4,7 +4,7 @@ MODULES := $(shell sed -n 's/^\t\.\///p' go.work)
 PACKAGES := $(addprefix ./,$(addsuffix /...,$(filter-out tests,$(MODULES))))
 FUZZTIME ?= 30s
 
-.PHONY: help build test race lint fix generate modules bench fuzz ledger clients test-fleet test-compose verify demo
+.PHONY: help build test race lint fix generate modules bench bench-fleet fuzz ledger clients test-fleet test-compose verify demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -52,6 +52,9 @@ modules: ## level the go.mod files and tidy each
 
 bench: ## side by side with the bare broker, the bare store and the peers (Debian packages mosquitto, libcoap3-bin)
 	go run ./tests/bench
+
+bench-fleet: ## the same for a process per role, on real Kafka, ZooKeeper, Cassandra and Redis
+	go run ./tests/bench --fleet
 
 fuzz: ## each fuzz target for FUZZTIME
 	tools/fuzz $(FUZZTIME)

@@ -25,11 +25,10 @@ import (
 func busRole(ctx context.Context, a assignment, say func(report) error) (err error) {
 	c := &composition{}
 	defer func() { err = errors.Join(err, c.stop()) }()
-	addr, err := c.broker(ctx, a.Dir)
-	if err != nil {
+	if err := c.broker(ctx, &a); err != nil {
 		return err
 	}
-	client, err := c.dial(ctx, addr, "bench", "")
+	client, err := c.dial(ctx, a, "bench", "")
 	if err != nil {
 		return err
 	}
@@ -50,12 +49,11 @@ func busRole(ctx context.Context, a assignment, say func(report) error) (err err
 func writerRole(ctx context.Context, a assignment, say func(report) error) (err error) {
 	c := &composition{}
 	defer func() { err = errors.Join(err, c.stop()) }()
-	addr, err := c.broker(ctx, a.Dir)
-	if err != nil {
+	if err := c.broker(ctx, &a); err != nil {
 		return err
 	}
 	w := &kafka.Writer{
-		Addr: kafka.TCP(addr), Topic: topics.RuleEngine, RequiredAcks: kafka.RequireAll, Balancer: kafka.Murmur2Balancer{},
+		Addr: kafka.TCP(a.Brokers...), Topic: a.Prefix + topics.RuleEngine, RequiredAcks: kafka.RequireAll, Balancer: kafka.Murmur2Balancer{},
 		Async: true, BatchTimeout: time.Millisecond, BatchSize: 5000, BatchBytes: 512 << 10,
 		Completion: func(messages []kafka.Message, err error) {
 			for i := range messages {
@@ -72,8 +70,15 @@ func writerRole(ctx context.Context, a assignment, say func(report) error) (err 
 	return say(r)
 }
 
-// publishLoop has a.Clients publishers keep a.InFlight messages each in flight for a.Duration.
+// publishLoop has a.Clients publishers keep a.InFlight messages each in flight for a.Duration, after a warm-up.
 func publishLoop(a assignment, publish func(key, value []byte, done func(error)) error) report {
+	warm := a
+	warm.Duration = warmUp(a.Duration)
+	publishFor(warm, publish)
+	return publishFor(a, publish)
+}
+
+func publishFor(a assignment, publish func(key, value []byte, done func(error)) error) report {
 	var acknowledged atomic.Int64
 	var publishers sync.WaitGroup
 	start := time.Now()

@@ -61,9 +61,10 @@ func TestMedian(t *testing.T) {
 // TestPageKeepsOtherRows: a run of some rows does not lose what earlier runs found out.
 func TestPageKeepsOtherRows(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "performance.md")
+	written := page{path: path, head: standaloneHead, order: standaloneOrder()}
 	write := func(all ...outcome) string {
 		t.Helper()
-		if err := writePage(path, machine{commit: "abc", cores: 2}, all); err != nil {
+		if err := written.write(machine{commit: "abc", cores: 2}, all); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(path)
@@ -84,21 +85,23 @@ func TestPageKeepsOtherRows(t *testing.T) {
 }
 
 func TestEveryRowHasItsPlaceAndNote(t *testing.T) {
-	b := &bench{options: options{Pairs: 1}}
-	known := map[string]bool{}
-	for _, id := range rowOrder {
-		known[id] = true
-	}
-	for _, r := range b.rows() {
-		if !known[r.id] {
-			t.Errorf("row %s has no place on the page", r.id)
+	for _, fleet := range []bool{false, true} {
+		b := &bench{options: options{Pairs: 1, Fleet: fleet}}
+		page, known := b.page(), map[string]bool{}
+		for _, id := range page.order {
+			known[id] = true
 		}
-		delete(known, r.id)
-		if _, ok := between("\n"+notes+"\n## ", "\n## "+r.id+"\n", "\n## "); !ok {
-			t.Errorf("nobody says what limits row %s", r.id)
+		for _, r := range b.rows() {
+			if !known[r.id] {
+				t.Errorf("row %s has no place on %s", r.id, page.path)
+			}
+			delete(known, r.id)
+			if _, ok := between("\n"+page.notes+"\n## ", "\n## "+r.id+"\n", "\n## "); !ok {
+				t.Errorf("nobody says what limits row %s of %s", r.id, page.path)
+			}
 		}
-	}
-	for id := range known {
-		t.Errorf("there is no row %s", id)
+		for id := range known {
+			t.Errorf("there is no row %s of %s", id, page.path)
+		}
 	}
 }

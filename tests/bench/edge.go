@@ -36,16 +36,13 @@ const (
 func edgeRole(ctx context.Context, a assignment, say func(report) error) (err error) {
 	c := &composition{}
 	defer func() { err = errors.Join(err, c.stop()) }()
-	addr, err := c.broker(ctx, a.Dir)
-	if err != nil {
+	if err := c.broker(ctx, &a); err != nil {
 		return err
 	}
-	core, err := c.dial(ctx, addr, "core", topics.CoreResponses)
-	if err != nil {
+	if err := c.answers(ctx, a); err != nil {
 		return err
 	}
-	c.add(process.RunnerFunc(func(ctx context.Context) error { return answerCredentials(ctx, core) }))
-	client, err := c.dial(ctx, addr, "transport", topics.TransportResponses)
+	client, err := c.dial(ctx, a, "transport", topics.TransportResponses)
 	if err != nil {
 		return err
 	}
@@ -113,31 +110,59 @@ func (c *composition) stop() error {
 	return errors.Join(errs...)
 }
 
-// broker starts the embedded broker, synced, with every topic there is.
-func (c *composition) broker(ctx context.Context, dir string) (addr string, err error) {
+// broker starts the embedded broker, synced, with every topic there is, and notes it in a; unless a names brokers.
+func (c *composition) broker(ctx context.Context, a *assignment) error {
+	if len(a.Brokers) > 0 {
+		return nil
+	}
 	var config broker.Config
 	if err := kong.ApplyDefaults(&config); err != nil {
-		return "", err
+		return err
 	}
 	config.BacklogBytes = benchBacklog
 	common, err := bus.DefaultConfig()
 	if err != nil {
-		return "", err
+		return err
 	}
-	b, err := broker.Start(config, broker.Options{Dir: filepath.Join(dir, "bus"), Group: common.Group})
+	b, err := broker.Start(config, broker.Options{Dir: filepath.Join(a.Dir, "bus"), Group: common.Group})
 	if err != nil {
-		return "", err
+		return err
 	}
 	c.add(b)
-	return b.Addr(), topics.Create(ctx, []string{b.Addr()}, topics.Standard(partitions), 1)
+	a.Brokers = []string{b.Addr()}
+	return topics.Create(ctx, a.Brokers, topics.Standard(partitions), 1)
 }
 
-func (c *composition) dial(ctx context.Context, addr, node, replies string) (*bus.Client, error) {
+// answersRole answers transports' calls, and nothing else: with it, transports and broker are all there is.
+func answersRole(ctx context.Context, a assignment, say func(report) error) (err error) {
+	c := &composition{}
+	defer func() { err = errors.Join(err, c.stop()) }()
+	if err := c.answers(ctx, a); err != nil {
+		return err
+	}
+	if err := say(report{}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// answers has the transports' calls answered.
+func (c *composition) answers(ctx context.Context, a assignment) error {
+	core, err := c.dial(ctx, a, "core", topics.CoreResponses)
+	if err != nil {
+		return err
+	}
+	c.add(process.RunnerFunc(func(ctx context.Context) error { return answerCredentials(ctx, core) }))
+	return nil
+}
+
+func (c *composition) dial(ctx context.Context, a assignment, node, replies string) (*bus.Client, error) {
 	config, err := bus.DefaultConfig()
 	if err != nil {
 		return nil, err
 	}
-	config.Brokers = []string{addr}
+	config.Brokers, config.TopicPrefix = a.Brokers, a.Prefix
 	client, err := bus.Dial(ctx, config, bus.Options{Node: node, ReplyPrefix: replies})
 	if err != nil {
 		return nil, err

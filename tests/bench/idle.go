@@ -124,19 +124,19 @@ func (b *bench) startRow() row {
 			if err != nil {
 				return 0, err
 			}
-			err = p.awaitReading(ctx, start.Add(20*time.Second))
+			err = p.awaitReading(ctx, load.Reading(), start.Add(20*time.Second))
 			taken := time.Since(start)
 			return float64(taken.Microseconds()) / 1000, errors.Join(err, p.stop())
 		}}},
 	}
 }
 
-// awaitReading sends a reading until one is acknowledged.
-func (p *platform) awaitReading(ctx context.Context, deadline time.Time) error {
+// awaitReading sends a reading until it is acknowledged.
+func (d *doors) awaitReading(ctx context.Context, reading []byte, deadline time.Time) error {
 	for {
-		device, err := load.Connect(ctx, p.mqtt, demoToken)
+		device, err := load.Connect(ctx, d.mqtt, demoToken)
 		if err == nil {
-			err = device.Publish(load.Reading())
+			err = device.Publish(reading)
 			device.Close()
 		}
 		if err == nil || time.Now().After(deadline) {

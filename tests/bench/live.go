@@ -75,18 +75,18 @@ func (b *bench) watched(a assignment, pick func(report) time.Duration) func(cont
 }
 
 // watch has a device send the time, and a WebSocket client read how long ago that was.
-func (p *platform) watch(ctx context.Context, a assignment) (r report, err error) {
+func (d *doors) watch(ctx context.Context, a assignment) (r report, err error) {
 	const token = "load-watched"
-	id, err := p.addDevice(ctx, token)
+	id, err := d.addDevice(ctx, token)
 	if err != nil {
 		return r, err
 	}
-	socket, err := p.subscribe(ctx, id)
+	socket, err := d.subscribe(ctx, id)
 	if err != nil {
 		return r, fmt.Errorf("subscribe: %w", err)
 	}
 	defer func() { _ = socket.CloseNow() }() // there is nobody to take leave of
-	device, err := load.Connect(ctx, p.mqtt, token)
+	device, err := load.Connect(ctx, d.mqtt, token)
 	if err != nil {
 		return r, err
 	}
@@ -97,7 +97,7 @@ func (p *platform) watch(ctx context.Context, a assignment) (r report, err error
 	if a.Rate > 0 {
 		working.Go(func() {
 			_, noise = load.MQTT(ctx, load.Options{
-				Address: p.mqtt, Clients: others, InFlight: 4, Rate: a.Rate, Duration: a.Duration, Payload: load.Reading(),
+				Address: d.mqtt, Clients: others, InFlight: 4, Rate: a.Rate, Duration: a.Duration, Payload: load.Reading(),
 			})
 		})
 	}
@@ -140,49 +140,61 @@ func beat(ctx context.Context, duration time.Duration, send func(context.Context
 	return latencies, errors.Join(sendErr, err)
 }
 
-// subscribe opens a WebSocket and subscribes to the device's values.
-func (p *platform) subscribe(ctx context.Context, device string) (*websocket.Conn, error) {
-	socket, _, err := websocket.Dial(ctx, "ws://"+p.http+"/api/ws", nil)
+// subscribe opens a WebSocket and subscribes to the devices' values, by commands from 1 on.
+func (d *doors) subscribe(ctx context.Context, devices ...string) (*websocket.Conn, error) {
+	socket, _, err := websocket.Dial(ctx, "ws://"+d.people+"/api/ws", nil)
 	if err != nil {
 		return nil, err
 	}
-	command, err := json.Marshal(map[string]any{
-		"authCmd": map[string]any{"cmdId": 0, "token": p.jwt},
-		"cmds": []any{map[string]any{
-			"type": "TIMESERIES", "cmdId": 1, "entityType": "DEVICE", "entityId": device, "scope": "LATEST_TELEMETRY",
-		}},
-	})
+	var commands []any
+	for i, device := range devices {
+		commands = append(commands, map[string]any{
+			"type": "TIMESERIES", "cmdId": i + 1, "entityType": "DEVICE", "entityId": device, "scope": "LATEST_TELEMETRY",
+		})
+	}
+	command, err := json.Marshal(map[string]any{"authCmd": map[string]any{"cmdId": 0, "token": d.jwt}, "cmds": commands})
 	if err != nil {
 		return nil, err
 	}
 	if err := socket.Write(ctx, websocket.MessageText, command); err != nil {
 		return nil, err
 	}
-	_, first, err := socket.Read(ctx) // what there is so far: nothing
-	if err != nil {
-		return nil, err
-	}
-	var answer struct{ ErrorCode int }
-	if err := json.Unmarshal(first, &answer); err != nil || answer.ErrorCode != 0 {
-		return nil, fmt.Errorf("answered %s: %w", first, err)
+	for range devices {
+		_, first, err := socket.Read(ctx) // what there is so far
+		if err != nil {
+			return nil, err
+		}
+		var answer struct{ ErrorCode int }
+		if err := json.Unmarshal(first, &answer); err != nil || answer.ErrorCode != 0 {
+			return nil, fmt.Errorf("answered %s: %w", first, err)
+		}
 	}
 	return socket, nil
 }
 
 // nextSent waits for the next update and returns when its reading was sent.
 func nextSent(ctx context.Context, socket *websocket.Conn) (time.Time, error) {
+	_, sent, err := nextSentBy(ctx, socket)
+	return sent, err
+}
+
+// nextSentBy is nextSent that also returns the number of the command that subscribed.
+func nextSentBy(ctx context.Context, socket *websocket.Conn) (command int, sent time.Time, err error) {
 	for {
 		_, text, err := socket.Read(ctx)
 		if err != nil {
-			return time.Time{}, err
+			return 0, time.Time{}, err
 		}
-		var update struct{ Data map[string][][2]any }
+		var update struct {
+			SubscriptionID int
+			Data           map[string][][2]any
+		}
 		if err := json.Unmarshal(text, &update); err != nil {
-			return time.Time{}, fmt.Errorf("update %s: %w", text, err)
+			return 0, time.Time{}, fmt.Errorf("update %s: %w", text, err)
 		}
 		if values := update.Data["sent"]; len(values) > 0 {
 			nanoseconds, err := strconv.ParseInt(fmt.Sprint(values[0][1]), 10, 64)
-			return time.Unix(0, nanoseconds), err
+			return update.SubscriptionID, time.Unix(0, nanoseconds), err
 		}
 	}
 }
@@ -191,11 +203,10 @@ func nextSent(ctx context.Context, socket *websocket.Conn) (time.Time, error) {
 func relayRole(ctx context.Context, a assignment, say func(report) error) (err error) {
 	c := &composition{}
 	defer func() { err = errors.Join(err, c.stop()) }()
-	addr, err := c.broker(ctx, a.Dir)
-	if err != nil {
+	if err := c.broker(ctx, &a); err != nil {
 		return err
 	}
-	client, err := c.dial(ctx, addr, "bench", "")
+	client, err := c.dial(ctx, a, "bench", "")
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,8 @@ type options struct {
 	Pairs  int           `default:"5" help:"How often each side is measured, in turns."`
 	Time   time.Duration `default:"4s" help:"How long one measurement of throughput takes."`
 	Short  bool          `help:"One quick turn of everything: to see that it works, not to compare."`
-	Output string        `default:"docs/reference/performance.md" help:"Page to write; empty for none. Rows not measured keep what the page has."`
+	Fleet  bool          `help:"Measure a process per role on real Kafka, ZooKeeper, Cassandra and Redis, instead of one process that is everything."`
+	NoPage bool          `help:"Write no page. Else rows not measured keep what the page has."`
 	Dir    string        `help:"Folder for the data of what is measured; a temporary one without it."`
 }
 
@@ -74,8 +75,8 @@ func run(ctx context.Context, o options) error {
 	}
 	fmt.Println()
 	printTable(os.Stdout, measured)
-	if o.Output != "" && !o.Short && len(measured) > 0 {
-		errs = append(errs, writePage(o.Output, b.machine, measured))
+	if !o.NoPage && !o.Short && len(measured) > 0 {
+		errs = append(errs, b.page().write(b.machine, measured))
 	}
 	return errors.Join(errs...)
 }

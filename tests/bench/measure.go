@@ -53,6 +53,7 @@ type bench struct {
 	dir     string
 	binary  string // sluice, built for this run
 	machine machine
+	fleet   *parts // real ones, when a fleet is measured
 }
 
 func newBench(ctx context.Context, o options) (*bench, error) {
@@ -71,10 +72,19 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 		b.close()
 		return nil, fmt.Errorf("build sluice: %w\n%s", err, out)
 	}
+	if o.Fleet {
+		if b.fleet, err = startParts(ctx, b.dir, b.binary); err != nil {
+			b.close()
+			return nil, err
+		}
+	}
 	return b, nil
 }
 
 func (b *bench) close() {
+	if b.fleet != nil {
+		b.fleet.stop()
+	}
 	if err := os.RemoveAll(b.dir); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: remove data:", err)
 	}

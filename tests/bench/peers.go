@@ -26,7 +26,7 @@ func startMosquitto(dir string) (*child, string, error) {
 	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
 		return nil, "", err
 	}
-	c, err := start(peer("mosquitto", "/usr/sbin/mosquitto"), "-c", settings)
+	c, err := start(nil, peer("mosquitto", "/usr/sbin/mosquitto"), "-c", settings)
 	if err != nil {
 		return nil, "", fmt.Errorf("start mosquitto (Debian package mosquitto): %w", err)
 	}
@@ -43,7 +43,7 @@ func startLibcoap() (*child, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	c, err := start(peer("coap-server-notls", "/usr/bin/coap-server-notls"), "-A", "127.0.0.1", "-p", port, "-d", "10000", "-v", "0")
+	c, err := start(nil, peer("coap-server-notls", "/usr/bin/coap-server-notls"), "-A", "127.0.0.1", "-p", port, "-d", "10000", "-v", "0")
 	if err != nil {
 		return nil, "", fmt.Errorf("start coap-server-notls (Debian package libcoap3-bin): %w", err)
 	}

@@ -30,6 +30,11 @@ type assignment struct {
 	Duration time.Duration
 	Messages int
 	Rate     float64
+	// Brokers are those to use, with topics whose names begin with Prefix; without any the role has a broker of its own.
+	Brokers []string
+	Prefix  string
+	// Cassandra, host:port, and Keyspace are where rows go.
+	Cassandra, Keyspace string
 }
 
 // report is what a role prints, as a line of JSON: where it listens once it is ready, or what it measured.
@@ -54,6 +59,7 @@ func playRole(arguments []string) error {
 	}
 	play, ok := map[string]func(context.Context, assignment, func(report) error) error{
 		"edge": edgeRole, "bus": busRole, "writer": writerRole, "http": httpRole, "pebble": pebbleRole, "relay": relayRole,
+		"answers": answersRole, "rows": rowsRole,
 	}[a.Role]
 	if !ok {
 		return fmt.Errorf("role: no role %q", a.Role)
@@ -76,9 +82,10 @@ type child struct {
 	lines chan string
 }
 
-// start starts a program whose end is awaited by stop. env is added to the environment.
-func start(name string, arguments ...string) (*child, error) {
+// start starts a program whose end is awaited by stop. environ is added to the environment.
+func start(environ []string, name string, arguments ...string) (*child, error) {
 	c := &child{cmd: exec.Command(name, arguments...)}
+	c.cmd.Env = append(os.Environ(), environ...)
 	stdin, err := c.cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -117,7 +124,7 @@ func startRole(a assignment) (*child, report, error) {
 	if err != nil {
 		return nil, report{}, err
 	}
-	c, err := start(self, roleArgument, string(argument))
+	c, err := start(nil, self, roleArgument, string(argument))
 	if err != nil {
 		return nil, report{}, err
 	}
@@ -150,6 +157,9 @@ func (c *child) stop() error {
 		return fmt.Errorf("%s did not stop in time", c.cmd.Path)
 	}
 }
+
+// kill ends the process with SIGKILL; stop is still to be called.
+func (c *child) kill() error { return c.cmd.Process.Kill() }
 
 // collect has a role drop its garbage and give the memory back, so that what is left is in use.
 func (c *child) collect() error {

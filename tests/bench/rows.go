@@ -2,17 +2,23 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/sluice-iot/sluice/tests/load"
 )
 
-// rowOrder is the order of the rows on the page.
-var rowOrder = []string{"a1", "a2", "b", "c", "d1", "d2", "e", "g1", "g2", "g3", "g4", "i", "j"}
+// standaloneOrder is the order of the rows of one process on the page.
+func standaloneOrder() []string {
+	return []string{"a1", "a2", "b", "c", "d1", "d2", "e", "g1", "g2", "g3", "g4", "i", "j"}
+}
 
 // rows are the lines of the table, in its order.
 func (b *bench) rows() []row {
+	if b.options.Fleet {
+		return b.fleetRows()
+	}
 	rows := []row{
 		b.mqttRow("a1", 200, 16, map[string]float64{"the bus alone": 0.30, "mosquitto": 3}, map[string]float64{"the bus alone": 0.45, "mosquitto": 5}),
 		b.mqttRow("a2", 50, 1, map[string]float64{"mosquitto": 0.35}, nil),
@@ -32,19 +38,30 @@ func (b *bench) mqttRow(id string, clients, inFlight int, floors, aims map[strin
 	return row{
 		id: id, title: fmt.Sprintf("MQTT QoS 1 acknowledged by the bus, %d connections × %d in flight", clients, inFlight), unit: "messages/s",
 		floors: floors, aims: aims,
-		sides: []side{
-			{"transport and broker alone", b.edge(load.MQTT, o, func(r report) string { return r.MQTT })},
-			{"everything on", b.everything(load.MQTT, o, func(s *platform) string { return s.mqtt })},
-			{"the bus alone", b.role("bus", a)},
-			{"kafka-go Writer", b.role("writer", a)},
-			{"mosquitto", func(ctx context.Context, dir string) (float64, error) {
+		sides: append(b.ours("mqtt", load.MQTT, o),
+			side{"the bus alone", b.role("bus", a)},
+			side{"kafka-go Writer", b.role("writer", a)},
+			side{"mosquitto", func(ctx context.Context, dir string) (float64, error) {
 				c, address, err := startMosquitto(dir)
 				if err != nil {
 					return 0, err
 				}
 				return loaded(ctx, c, load.MQTT, o, address)
 			}},
-		},
+		),
+	}
+}
+
+// ours are Sluice's sides of a row about one transport, "mqtt", "http" or "coap".
+func (b *bench) ours(protocol string, generate generator, o load.Options) []side {
+	if b.options.Fleet {
+		return b.fleetOurs(protocol, generate, o)
+	}
+	return []side{
+		{"transport and broker alone", b.edge(generate, o, func(r report) string {
+			return map[string]string{"mqtt": r.MQTT, "http": r.HTTP, "coap": r.CoAP}[protocol]
+		})},
+		{"everything on", b.everything(generate, o, func(p *platform) string { return p.door(protocol) })},
 	}
 }
 
@@ -53,17 +70,15 @@ func (b *bench) httpRow() row {
 	return row{
 		id: "b", title: "HTTP POST, 64 keep-alive connections", unit: "requests/s",
 		floors: map[string]float64{"bare net/http handler": 0.45}, aims: map[string]float64{"bare net/http handler": 0.8},
-		sides: []side{
-			{"transport and broker alone", b.edge(load.HTTP, o, func(r report) string { return r.HTTP })},
-			{"everything on", b.everything(load.HTTP, o, func(s *platform) string { return s.http })},
-			{"bare net/http handler", func(ctx context.Context, _ string) (float64, error) {
+		sides: append(b.ours("http", load.HTTP, o),
+			side{"bare net/http handler", func(ctx context.Context, _ string) (float64, error) {
 				c, r, err := startRole(assignment{Role: "http"})
 				if err != nil {
 					return 0, err
 				}
 				return loaded(ctx, c, load.HTTP, o, r.HTTP)
 			}},
-		},
+		),
 	}
 }
 
@@ -72,25 +87,22 @@ func (b *bench) coapRow() row {
 	return row{
 		id: "c", title: "CoAP CON POST, 200 clients", unit: "requests/s",
 		floors: map[string]float64{"libcoap": 0.8}, aims: map[string]float64{"libcoap": 1.5},
-		sides: []side{
-			{"transport and broker alone", b.edge(load.CoAP, o, func(r report) string { return r.CoAP })},
-			{"everything on", b.everything(load.CoAP, o, func(s *platform) string { return s.coap })},
-			{"libcoap", func(ctx context.Context, _ string) (float64, error) {
+		sides: append(b.ours("coap", load.CoAP, o),
+			side{"libcoap", func(ctx context.Context, _ string) (float64, error) {
 				c, address, err := startLibcoap()
 				if err != nil {
 					return 0, err
 				}
 				return loaded(ctx, c, load.CoAP, o, address)
 			}},
-		},
+		),
 	}
 }
 
 // generator is one of package load's.
 type generator func(context.Context, load.Options) (load.Result, error)
 
-// loaded loads c, which listens on address, stops it and returns the rate. It warms up first:
-// connections, caches, first batches.
+// loaded loads c, which listens on address, stops it and returns the rate.
 func loaded(ctx context.Context, c *child, generate generator, o load.Options, address string) (float64, error) {
 	o.Address = address
 	rate, err := steady(ctx, generate, o)
@@ -100,9 +112,12 @@ func loaded(ctx context.Context, c *child, generate generator, o load.Options, a
 	return rate, err
 }
 
+// warmUp is how long what is measured for d is loaded before: connections, caches, first batches.
+func warmUp(d time.Duration) time.Duration { return min(d/4, 500*time.Millisecond) }
+
 func steady(ctx context.Context, generate generator, o load.Options) (float64, error) {
 	warm := o
-	warm.Duration = min(o.Duration/4, 500*time.Millisecond)
+	warm.Duration = warmUp(o.Duration)
 	if _, err := generate(ctx, warm); err != nil {
 		return 0, fmt.Errorf("warm up: %w", err)
 	}
@@ -129,8 +144,17 @@ func (b *bench) edge(generate generator, o load.Options, address func(report) st
 
 // role measures a role that loads itself.
 func (b *bench) role(name string, a assignment) func(context.Context, string) (float64, error) {
-	return func(_ context.Context, dir string) (float64, error) {
+	return func(ctx context.Context, dir string) (rate float64, err error) {
+		a := a
 		a.Role, a.Dir = name, dir
+		if b.fleet != nil {
+			installed, err := b.fleet.install(ctx)
+			if err != nil {
+				return 0, err
+			}
+			defer func() { err = errors.Join(err, installed.remove()) }()
+			installed.tell(&a)
+		}
 		c, r, err := startRole(a)
 		if err != nil {
 			return 0, err

@@ -47,14 +47,14 @@ func (b *bench) storeRow() row {
 }
 
 // drained returns the rate from the first message sent to the last one stored.
-func (p *platform) drained(ctx context.Context, o load.Options) (float64, error) {
-	o.Address = p.mqtt
+func (d *doors) drained(ctx context.Context, o load.Options) (float64, error) {
+	o.Address = d.mqtt
 	start := time.Now()
 	r, err := load.MQTT(ctx, o)
 	if err != nil {
 		return 0, err
 	}
-	if err := p.awaitStored(ctx, r.Acknowledged); err != nil {
+	if err := d.awaitStored(ctx, r.Acknowledged); err != nil {
 		return 0, err
 	}
 	return float64(r.Acknowledged) / time.Since(start).Seconds(), nil
@@ -83,9 +83,9 @@ func (b *bench) sustainedRow() row {
 	return r
 }
 
-func (p *platform) lagAfter(ctx context.Context, rate float64, duration time.Duration) (seconds float64, err error) {
+func (d *doors) lagAfter(ctx context.Context, rate float64, duration time.Duration) (seconds float64, err error) {
 	r, err := load.MQTT(ctx, load.Options{
-		Address: p.mqtt, Clients: storeDevices, InFlight: 16, Duration: duration, Rate: rate, Payload: load.Reading(),
+		Address: d.mqtt, Clients: storeDevices, InFlight: 16, Duration: duration, Rate: rate, Payload: load.Reading(),
 	})
 	if err != nil {
 		return 0, err
@@ -94,15 +94,15 @@ func (p *platform) lagAfter(ctx context.Context, rate float64, duration time.Dur
 		return 0, fmt.Errorf("%s messages/s were acknowledged, %s offered", number(got), number(rate))
 	}
 	last := time.Now()
-	err = p.awaitStored(ctx, r.Acknowledged)
+	err = d.awaitStored(ctx, r.Acknowledged)
 	return time.Since(last).Seconds(), err
 }
 
 // awaitStored waits until n messages are stored.
-func (p *platform) awaitStored(ctx context.Context, n int) error {
+func (d *doors) awaitStored(ctx context.Context, n int) error {
 	deadline := time.Now().Add(5 * time.Minute)
 	for {
-		stored, err := p.counter(ctx, storedMetric)
+		stored, err := d.counter(ctx, storedMetric)
 		if err != nil || stored >= float64(n) {
 			return err
 		}
@@ -113,9 +113,20 @@ func (p *platform) awaitStored(ctx context.Context, n int) error {
 	}
 }
 
-// counter reads a metric, all its series together.
-func (p *platform) counter(ctx context.Context, name string) (float64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+"/metrics", nil)
+// counter reads a metric, all its series of all processes that store together.
+func (d *doors) counter(ctx context.Context, name string) (sum float64, err error) {
+	for _, admin := range d.admins {
+		one, err := counter(ctx, admin, name)
+		if err != nil {
+			return 0, err
+		}
+		sum += one
+	}
+	return sum, nil
+}
+
+func counter(ctx context.Context, admin, name string) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/metrics", nil)
 	if err != nil {
 		return 0, err
 	}
