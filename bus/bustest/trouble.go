@@ -3,8 +3,8 @@ package bustest
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
