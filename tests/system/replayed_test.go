@@ -18,7 +18,7 @@ import (
 const offsetsGroup = "sluice"
 
 // TestFaultReplayed (F4) has core nodes read a partition again from its first record: the tables are the same
-// afterwards. At full length all partitions.
+// afterwards. At full length six partitions.
 func TestFaultReplayed(t *testing.T) {
 	ctx, s := newScene(t, "F4", shared(t), FleetOptions{})
 	places := kafkaPlaces{&kafka.Client{Addr: kafka.TCP(s.fleet.Doors().Kafka)}}
@@ -35,7 +35,7 @@ func TestFaultReplayed(t *testing.T) {
 	committed := places.committed(ctx, t)
 	replayed, records := []int{}, int64(0)
 	for p, at := range committed {
-		if full() || len(replayed) == 0 && at.CommittedOffset > began[p] { // one that these devices use
+		if len(replayed) < often(1, 6) && at.CommittedOffset > began[p] { // one that these devices use
 			replayed, records = append(replayed, p), records+at.CommittedOffset
 		}
 	}

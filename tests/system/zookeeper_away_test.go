@@ -74,7 +74,9 @@ func (s *scene) rate(ctx context.Context, during time.Duration) float64 {
 func (s *scene) taken(ctx context.Context) float64 { return s.ofCore(ctx, taken) }
 
 // stored is how many of devices' readings the core nodes that run have processed to the end.
-func (s *scene) stored(ctx context.Context) float64 { return s.ofCore(ctx, "core_node_messages_stored_total") }
+func (s *scene) stored(ctx context.Context) float64 {
+	return s.ofCore(ctx, "core_node_messages_stored_total")
+}
 
 // ofCore adds up a metric over the core nodes that run.
 func (s *scene) ofCore(ctx context.Context, metric string) (sum float64) {
