@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync"
+	"sync/atomic"
 )
 
 // Ports are taken from below the range that outgoing connections use (32768 and up): there one that a stopped
@@ -13,11 +15,19 @@ const (
 	ports      = 12000
 )
 
-// FreeAddress returns an address on 127.0.0.1 that nothing listens on; network is "tcp" or "udp".
+// portsGiven counts the ports that this process has tried, from a random one on, so that none is given twice before all
+// were: whoever was given one may not listen on it yet.
+var portsGiven = sync.OnceValue(func() *atomic.Uint32 {
+	var n atomic.Uint32
+	n.Store(rand.Uint32N(ports))
+	return &n
+})
+
+// FreeAddress returns an address on 127.0.0.1 that nothing listens on and that was not given before; network is "tcp" or "udp".
 func FreeAddress(network string) (string, error) {
 	var err error
 	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", lowestPort+rand.IntN(ports))
+		address := fmt.Sprintf("127.0.0.1:%d", lowestPort+portsGiven().Add(1)%ports)
 		if err = free(network, address); err == nil {
 			return address, nil
 		}
@@ -42,17 +52,13 @@ func free(network, address string) error {
 
 // freeAddresses returns n different ones.
 func freeAddresses(n int) ([]string, error) {
-	seen := map[string]bool{}
 	var found []string
-	for len(found) < n {
+	for range n {
 		address, err := FreeAddress("tcp")
 		if err != nil {
 			return nil, err
 		}
-		if !seen[address] {
-			seen[address] = true
-			found = append(found, address)
-		}
+		found = append(found, address)
 	}
 	return found, nil
 }
