@@ -113,12 +113,15 @@ func (t *Tenant) NewDevice(ctx context.Context, name, token string) (string, err
 	return made.ID.ID, err
 }
 
+// devicesAtOnce is how many devices NewDevices has under way: the store waits for its disk with each.
+const devicesAtOnce = 32
+
 // NewDevices makes a device for each token, called kind and a number, several at a time, and returns their ids.
 func (t *Tenant) NewDevices(ctx context.Context, kind string, tokens []string) ([]string, error) {
 	ids, errs := make([]string, len(tokens)), make([]error, len(tokens))
 	next := make(chan int)
 	var making sync.WaitGroup
-	for range min(8, len(tokens)) {
+	for range min(devicesAtOnce, len(tokens)) {
 		making.Go(func() {
 			for i := range next {
 				ids[i], errs[i] = t.NewDevice(ctx, fmt.Sprintf("%s-%03d", kind, i), tokens[i])
