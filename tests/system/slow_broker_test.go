@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -26,16 +27,11 @@ func TestFaultSlowBroker(t *testing.T) {
 	}})
 	ordinary := s.rate(ctx, 2*time.Second)
 	tokens := newStrangers(ctx, t, s.tenant, 17)
-	var knowing sync.WaitGroup
-	for _, token := range tokens { // transports know them when there is nobody to ask
-		knowing.Go(func() {
-			if err := Probe(ctx, s.fleet.Doors(), token).Accepted(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	knowing.Wait()
 	token := tokens[0]
+	if err := Probe(ctx, s.fleet.Doors(), token).Accepted(); err != nil {
+		t.Fatal(err)
+	}
+	flooders := newFlooders(ctx, t, s.fleet.Doors(), tokens[1:])
 	before := s.residents(ctx)
 	broker := s.fleet.Parts.Kafka.Brokers[0]
 	pause := lasting(8*time.Second, 30*time.Second)
@@ -43,7 +39,7 @@ func TestFaultSlowBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	end := flood(ctx, s.fleet.Doors(), tokens[1:])
+	end := flood(ctx, s.fleet.Doors(), flooders)
 	assertStands(ctx, t, s.devices)
 	time.Sleep(time.Second)
 	eventually(ctx, t, 20*time.Second, func() error { return Probe(ctx, s.fleet.Doors(), token).Refused() })
@@ -81,26 +77,45 @@ func (s *scene) residents(ctx context.Context) (all []int) {
 	return all
 }
 
-// flood offers messages of each device by MQTT, as fast as they are read, and by HTTP. Calling what it returns ends that and tells how
-// many were handed over or refused.
-func flood(ctx context.Context, doors Doors, tokens []string) (end func() int64) {
+// flooder is a device that sends without waiting for answers.
+type flooder struct {
+	token string
+	conn  net.Conn // on MQTT
+}
+
+// newFlooders connects them, which takes a broker that answers.
+func newFlooders(ctx context.Context, t *testing.T, doors Doors, tokens []string) (all []flooder) {
+	t.Helper()
+	for _, token := range tokens {
+		conn, code, err := dialMQTT(ctx, doors.MQTT, token, 4)
+		if err != nil || code != 0 {
+			t.Fatalf("connect: code %d, %v", code, err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if answer := probeHTTP(ctx, doors.HTTP, token, []byte(`{"probe":1}`)); answer != "200" {
+			t.Fatal(answer)
+		}
+		all = append(all, flooder{token: token, conn: conn})
+	}
+	return all
+}
+
+// flood has all of them send by MQTT as fast as they are read, and by HTTP as often as they are answered. Calling what it returns
+// ends that and tells how many messages were sent.
+func flood(ctx context.Context, doors Doors, flooders []flooder) (end func() int64) {
 	ctx, cancel := context.WithCancel(ctx)
 	var offered atomic.Int64
 	var flooding sync.WaitGroup
-	reading := fmt.Appendf(nil, `{"flood":"%s"}`, bytes.Repeat([]byte("x"), 1000))
-	for _, token := range tokens {
-		flooding.Go(func() {
-			for ctx.Err() == nil {
-				offered.Add(floodMQTT(ctx, doors.MQTT, token, reading))
-			}
-		})
+	reading := fmt.Appendf(nil, `{"flood":"%s"}`, bytes.Repeat([]byte("x"), 200))
+	for _, f := range flooders {
+		flooding.Go(func() { f.publish(ctx, &offered, reading) })
 		flooding.Go(func() {
 			client := http.Client{Timeout: answerTime}
 			for ctx.Err() == nil {
-				answer, err := client.Post("http://"+doors.HTTP+"/api/v1/"+token+"/telemetry", "application/json", bytes.NewReader(reading))
+				answer, err := client.Post("http://"+doors.HTTP+"/api/v1/"+f.token+"/telemetry", "application/json", bytes.NewReader(reading))
+				offered.Add(1)
 				if err == nil {
 					answer.Body.Close()
-					offered.Add(1)
 				}
 			}
 		})
@@ -112,26 +127,19 @@ func flood(ctx context.Context, doors Doors, tokens []string) (end func() int64)
 	}
 }
 
-// floodMQTT publishes on one connection until that is closed, or too slow.
-func floodMQTT(ctx context.Context, address, token string, reading []byte) (offered int64) {
-	conn, code, err := dialMQTT(ctx, address, token, 4)
-	if err != nil || code != 0 {
-		time.Sleep(50 * time.Millisecond)
-		return 0
-	}
-	defer conn.Close()
+// publish writes until ctx ends or the connection does.
+func (f flooder) publish(ctx context.Context, offered *atomic.Int64, reading []byte) {
+	_ = f.conn.SetDeadline(time.Time{}) // it cannot fail on an open connection
+	defer context.AfterFunc(ctx, func() { f.conn.Close() })()
 	var batch []byte
-	for i := range uint16(50) {
+	const at = 50
+	for i := range uint16(at) {
 		batch = appendPublish(batch, "v1/devices/me/telemetry", i+1, reading)
 	}
-	for ctx.Err() == nil {
-		if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
-			return offered
+	for {
+		if _, err := f.conn.Write(batch); err != nil {
+			return
 		}
-		if _, err := conn.Write(batch); err != nil {
-			return offered
-		}
-		offered += 50
+		offered.Add(at)
 	}
-	return offered
 }
