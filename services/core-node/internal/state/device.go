@@ -43,6 +43,7 @@ type Device struct {
 	timeout      int64 // of its own; 0: the setting's
 	keptActivity int64 // what the store has
 	lost         int64 // since when it has no session, though it is connected; 0: it has, or is not
+	closed       int64 // when its session ended, if that made it lost; else 0
 }
 
 // Session is one connection of a device.

@@ -130,3 +130,33 @@ func TestANewOwnerFindsWhoIsGone(t *testing.T) {
 		t.Error("it is kept in memory for ever")
 	}
 }
+
+// A session that ends while its device changes owner: the new one, which never heard of it, notes the end, unless another is
+// announced.
+func TestASessionThatAnEarlierOwnerKnewEnds(t *testing.T) {
+	for name, second := range map[string]bool{"the only one": false, "another follows": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			first := session("mqtt-1", "MQTT")
+			b.open(b.state(), first, b.now.UnixMilli())
+			b.load()
+			b.now = b.now.Add(time.Second)
+			end := b.now.UnixMilli()
+			b.tracker.Closed(b.state(), first.ID, end)
+			b.want("CONNECT_EVENT", "ACTIVITY_EVENT")
+			if second {
+				b.now = b.now.Add(time.Second)
+				b.again(session("mqtt-2", "MQTT"))
+			}
+			b.pass(6 * time.Second)
+			if second {
+				b.want("CONNECT_EVENT", "ACTIVITY_EVENT")
+				return
+			}
+			b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "DISCONNECT_EVENT")
+			if at := b.stored[attrDisconnect].Long(); at != end {
+				t.Errorf("disconnected at %d, want %d", at, end)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -142,6 +143,10 @@ func (t *Tracker) Active(d *Device, at int64) {
 // SessionLife is how long a session is remembered that is not announced again, ms.
 const SessionLife = 180_000
 
+// announceTime is how long a device whose session ended, of which only an earlier owner knew, may have another that
+// nobody has announced to this one yet, ms.
+const announceTime = 5_000
+
 // Opened notes a session of d, or that it is open still (again). It returns the sessions that are over: those of the same
 // transport that it replaces, or itself when it is announced again and a later one has replaced it. The device
 // connected if it is the only one then: those replaced may have been dead for long, their transport with them.
@@ -170,7 +175,7 @@ func (t *Tracker) Opened(d *Device, s Session, again bool) (over []Session) {
 	if len(d.Sessions) >= t.config.Sessions {
 		d.Sessions = slices.Delete(d.Sessions, 0, 1)
 	}
-	s.seen, d.lost = now, 0
+	s.seen, d.lost, d.closed = now, 0, 0
 	d.Sessions = append(d.Sessions, s)
 	connected := at
 	if again && d.disconnect > d.connect {
@@ -189,14 +194,18 @@ func (t *Tracker) Opened(d *Device, s Session, again bool) (over []Session) {
 func (t *Tracker) Closed(d *Device, session ident.ID, at int64) {
 	before := len(d.Sessions)
 	d.Sessions = slices.DeleteFunc(d.Sessions, func(s Session) bool { return s.ID == session })
-	if before != len(d.Sessions) && len(d.Sessions) == 0 {
+	switch {
+	case len(d.Sessions) > 0:
+	case before > 0:
 		t.disconnected(d, at)
+	case d.connected(): // an earlier owner knew the session
+		d.lost, d.closed = t.now().UnixMilli()-SessionLife+announceTime, at
 	}
 }
 
 // disconnected notes that d has no session any more.
 func (t *Tracker) disconnected(d *Device, at int64) {
-	d.lost = 0
+	d.lost, d.closed = 0, 0
 	at = max(at, d.connect) // another transport's clock may be behind
 	if at <= d.disconnect {
 		return
@@ -214,7 +223,7 @@ func (t *Tracker) expire(d *Device, now int64) {
 	case len(d.Sessions) > 0 || !d.connected():
 		d.lost = 0
 	case had > 0 || d.lost != 0 && now-d.lost > SessionLife:
-		t.disconnected(d, now)
+		t.disconnected(d, cmp.Or(d.closed, now))
 	case d.lost == 0:
 		d.lost = now
 	}
