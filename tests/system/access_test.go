@@ -14,7 +14,7 @@ const accessTime = time.Second
 // TestAccessEnds changes a device's token, then deletes the device: each time its MQTT session is
 // closed, and the old token is refused by all protocols, within a second.
 func TestAccessEnds(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	platform := newPlatform(ctx, t)
 	if err := platform.Start(ctx); err != nil {
@@ -51,7 +51,7 @@ func TestAccessEnds(t *testing.T) {
 
 // TestTakeover connects a device a second time: the first connection is closed, the second serves.
 func TestTakeover(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	platform := newPlatform(ctx, t)
 	if err := platform.Start(ctx); err != nil {

@@ -42,7 +42,7 @@ func awaitConnectivity(ctx context.Context, t *testing.T, tenant *Tenant, device
 // TestConnectivityAcrossRestarts follows a connected device through an orderly stop, a kill, and
 // falling silent: what is said of it is right each time.
 func TestConnectivityAcrossRestarts(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	platform := newPlatform(ctx, t, "--core-inactivity-timeout=2s", "--core-inactivity-check=100ms")
 	if err := platform.Start(ctx); err != nil {

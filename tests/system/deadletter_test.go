@@ -103,7 +103,7 @@ func TestDeadLetters(t *testing.T) {
 // TestReplayAfterRepair is the case replay is there for: a setting too tight makes dead letters of
 // honest readings, the operator repairs it, and the replayed reading is stored with the time it had.
 func TestReplayAfterRepair(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	platform := newPlatform(ctx, t, "--core-node-executions=1")
 	if err := platform.Start(ctx); err != nil {

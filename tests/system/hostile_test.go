@@ -88,7 +88,7 @@ func peakResident(t *testing.T, platform Platform, during time.Duration) int {
 
 // TestPlantedLoss shows that the scenario itself would notice: a reading that is called acknowledged without ever being sent is reported.
 func TestPlantedLoss(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	platform := newPlatform(ctx, t)
 	if err := platform.Start(ctx); err != nil {

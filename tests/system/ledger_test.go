@@ -18,7 +18,7 @@ const (
 // holds what was acknowledged against what a query shows.
 func TestLedger(t *testing.T) {
 	kills := times(t, "LEDGER_KILLS", defaultKills)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(kills)*20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+time.Duration(kills)*20*time.Second)
 	defer cancel()
 	platform := newPlatform(ctx, t)
 	if err := platform.Start(ctx); err != nil {

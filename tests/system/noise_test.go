@@ -26,7 +26,7 @@ type noise struct {
 // TestAnyBytesOnAnyPort talks nonsense at every door while honest devices publish: the process
 // lives, counts it, and stores every honest reading.
 func TestAnyBytesOnAnyPort(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	platform := newPlatform(ctx, t)
 	if err := platform.Start(ctx); err != nil {

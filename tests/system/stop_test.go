@@ -16,7 +16,7 @@ const (
 // and again: each stop is quick and clean, and nothing acknowledged is lost.
 func TestStopUnderLoad(t *testing.T) {
 	stops := times(t, "LEDGER_STOPS", defaultStops)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Duration(stops)*20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+time.Duration(stops)*20*time.Second)
 	defer cancel()
 	platform := newPlatform(ctx, t)
 	if err := platform.Start(ctx); err != nil {
