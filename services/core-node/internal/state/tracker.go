@@ -145,7 +145,7 @@ const SessionLife = 180_000
 
 // announceTime is how long a device whose session ended, of which only an earlier owner knew, may have another that
 // nobody has announced to this one yet, ms.
-const announceTime = 5_000
+const announceTime = 2_000
 
 // Opened notes a session of d, or that it is open still (again). It returns the sessions that are over: those of the same
 // transport that it replaces, or itself when it is announced again and a later one has replaced it. The device
