@@ -112,7 +112,13 @@ func (b *bench) rowsRow() row {
 			if err := f.haveDevices(ctx, o.Clients); err != nil {
 				return 0, errors.Join(err, f.end())
 			}
-			rate, err := f.drained(ctx, o)
+			warm := o
+			warm.Messages = messages / 10
+			_, err = f.drained(ctx, warm)
+			rate := 0.0
+			if err == nil {
+				rate, err = f.drained(ctx, o)
+			}
 			return rate, errors.Join(err, f.end())
 		}
 	}

@@ -33,16 +33,25 @@ func rowsRole(ctx context.Context, a assignment, say func(report) error) error {
 	}
 	defer cassandra.Close()
 	w := &rawRows{session: cassandra, devices: newRowWriter(a.Clients).devices, slots: make(chan struct{}, rawInFlight)}
-	packs, ctx := errgroup.WithContext(ctx)
-	packs.SetLimit(rawWriters)
-	start := time.Now()
-	for first := 0; first < a.Messages; first += rawPack {
-		packs.Go(func() error { return w.pack(ctx, start.UnixMilli()+int64(first), min(rawPack, a.Messages-first)) })
+	if err := w.write(ctx, a.Messages/10); err != nil { // connections, prepared statements
+		return err
 	}
-	if err := packs.Wait(); err != nil {
+	start := time.Now()
+	if err := w.write(ctx, a.Messages); err != nil {
 		return err
 	}
 	return say(report{Messages: a.Messages, Elapsed: time.Since(start)})
+}
+
+// write writes that many messages, several packs side by side.
+func (w *rawRows) write(ctx context.Context, messages int) error {
+	packs, ctx := errgroup.WithContext(ctx)
+	packs.SetLimit(rawWriters)
+	now := time.Now().UnixMilli()
+	for first := 0; first < messages; first += rawPack {
+		packs.Go(func() error { return w.pack(ctx, now+int64(first), min(rawPack, messages-first)) })
+	}
+	return packs.Wait()
 }
 
 type rawRows struct {
