@@ -48,10 +48,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if err := checkVersion(ctx, o); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
-	}
-	session, err := connect(ctx, o, o.Keyspace)
+	session, err := connectInstalled(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

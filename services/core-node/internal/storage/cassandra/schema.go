@@ -131,21 +131,44 @@ func readVersion(ctx context.Context, session *gocql.Session, keyspace string) (
 	return version, nil
 }
 
-// checkVersion refuses a keyspace this code does not know how to use.
-func checkVersion(ctx context.Context, o Options) error {
+// connectInstalled opens a session with a keyspace of the version this code knows how to use, and refuses others. Only where that
+// fails is a session without a keyspace opened, to say why: a session takes as long as all the rest of a start.
+func connectInstalled(ctx context.Context, o Options) (*gocql.Session, error) {
+	session, err := connect(ctx, o, o.Keyspace)
+	if err != nil {
+		return nil, missing(ctx, o, err)
+	}
+	version, err := readVersion(ctx, session, o.Keyspace)
+	if err == nil {
+		err = checkVersion(version)
+	}
+	if err != nil {
+		session.Close()
+		return nil, fmt.Errorf("keyspace %s: %w", o.Keyspace, err)
+	}
+	return session, nil
+}
+
+// missing says why no session with the keyspace could be opened: that it is not there, or what the driver said.
+func missing(ctx context.Context, o Options, why error) error {
 	session, err := connect(ctx, o, "")
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	version, err := readVersion(ctx, session, o.Keyspace)
-	switch {
-	case err != nil:
+	if _, err := readVersion(ctx, session, o.Keyspace); err != nil {
 		return fmt.Errorf("keyspace %s: %w", o.Keyspace, err)
+	}
+	return why
+}
+
+// checkVersion refuses a version this code does not know how to use.
+func checkVersion(version int) error {
+	switch {
 	case version < Version:
-		return fmt.Errorf("keyspace %s: %w: %d, older than this program's %d: run `sluice install`", o.Keyspace, errVersions, version, Version)
+		return fmt.Errorf("%w: %d, older than this program's %d: run `sluice install`", errVersions, version, Version)
 	case version > Version:
-		return fmt.Errorf("keyspace %s: %w: %d, newer than this program's %d: run a newer program", o.Keyspace, errVersions, version, Version)
+		return fmt.Errorf("%w: %d, newer than this program's %d: run a newer program", errVersions, version, Version)
 	}
 	return nil
 }
