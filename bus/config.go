@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-iot/sluice/bus/topics"
@@ -41,13 +40,32 @@ type Config struct {
 	FetchWait     time.Duration `name:"bus-fetch-wait" default:"10s" help:"How long a broker holds a read while there is nothing new."`
 }
 
-// DefaultConfig returns the settings of an operator who sets none.
-func DefaultConfig() (Config, error) {
-	var c Config
-	if err := kong.ApplyDefaults(&c); err != nil {
-		return Config{}, fmt.Errorf("apply defaults: %w", err)
+// DefaultConfig returns the settings of an operator who sets none: the tags' defaults, written out for
+// code that has no flags. tests/architecture holds the two together.
+func DefaultConfig() Config {
+	return Config{
+		Brokers: []string{"127.0.0.1:9092"},
+
+		QueueMessages:   131072,
+		QueueBytes:      64 << 20,
+		BatchBytes:      512 << 10,
+		MessageBytes:    1_000_000,
+		PublishDeadline: 10 * time.Second,
+		RequestTimeout:  3 * time.Second,
+		Attempts:        3,
+		ConnectTimeout:  30 * time.Second,
+		DrainTimeout:    5 * time.Second,
+
+		PendingCalls:   65536,
+		ReplyRetention: 10 * time.Minute,
+		ReplyAbandoned: time.Hour,
+		Replication:    1,
+
+		Group:         "sluice",
+		CommitRenewal: 24 * time.Hour,
+		FetchBytes:    1 << 20,
+		FetchWait:     10 * time.Second,
 	}
-	return c, nil
 }
 
 // Validate returns an error that names the first setting that cannot work.

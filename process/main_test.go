@@ -33,7 +33,7 @@ func (g *greet) Run(_ context.Context, inv Invocation) error {
 
 // stick does not listen to its context, only to its test.
 type stick struct {
-	release chan struct{} `kong:"-"`
+	release chan struct{} `settings:"-"`
 }
 
 func (s *stick) Run(context.Context, Invocation) error {

@@ -14,14 +14,14 @@ const description = "Device telemetry over MQTT, HTTP and CoAP, through rule cha
 
 // commands is everything the binary does. The tag set fills in defaults that differ.
 type commands struct {
-	Standalone serve `kong:"cmd,set='host=',set='data=./data',help='Run the whole platform in one process.'"`
-	Demo       demo  `kong:"cmd,set='host=127.0.0.1',set='data=',help='Run everything with demo accounts and simulated devices, and show what arrives.'"`
+	Standalone serve `cmd:"" set:"host=,data=./data" help:"Run the whole platform in one process."`
+	Demo       demo  `cmd:"" set:"host=127.0.0.1,data=" help:"Run everything with demo accounts and simulated devices, and show what arrives."`
 
-	Install       fleet.Install       `kong:"cmd,help='Make what a fleet needs: topics, tables, the first administrator. May be run again.'"`
-	CoreNode      fleet.CoreNode      `kong:"cmd,set='data=./data',help='Run a core node of a fleet: rule chains, storage, REST and WebSocket.'"`
-	MQTTTransport fleet.MQTTTransport `kong:"cmd,name='mqtt-transport',help='Run an MQTT transport of a fleet.'"`
-	HTTPTransport fleet.HTTPTransport `kong:"cmd,name='http-transport',help='Run an HTTP transport of a fleet.'"`
-	CoAPTransport fleet.CoAPTransport `kong:"cmd,name='coap-transport',help='Run a CoAP transport of a fleet.'"`
+	Install       fleet.Install       `cmd:"" help:"Make what a fleet needs: topics, tables, the first administrator. May be run again."`
+	CoreNode      fleet.CoreNode      `cmd:"" set:"data=./data" help:"Run a core node of a fleet: rule chains, storage, REST and WebSocket."`
+	MQTTTransport fleet.MQTTTransport `cmd:"" name:"mqtt-transport" help:"Run an MQTT transport of a fleet."`
+	HTTPTransport fleet.HTTPTransport `cmd:"" name:"http-transport" help:"Run an HTTP transport of a fleet."`
+	CoAPTransport fleet.CoAPTransport `cmd:"" name:"coap-transport" help:"Run a CoAP transport of a fleet."`
 
 	Cluster     cluster       `cmd:"" help:"Look at a fleet, asking any of its core nodes."`
 	Doctor      doctor.Doctor `cmd:"" help:"Look at everything a fleet rests upon and name what is broken. Give it the members' settings."`

@@ -35,7 +35,7 @@ type Config struct {
 	Token  string `name:"admin-token" help:"Bearer token operator requests must carry; required unless the address is a loopback one."`
 	// Socket is the path of a Unix socket that answers too, without a token: whoever may open it
 	// may read the data beside it. Empty: none.
-	Socket string `kong:"-"`
+	Socket string `settings:"-"`
 }
 
 // Health is what /ready tells. *process.Health is one.

@@ -5,15 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/alecthomas/kong"
 )
 
 const (
-	helpFlag   = "help"
 	fileSuffix = "_FILE"
 	// maxSecretBytes bounds what is read from a _FILE: a secret, not a disk.
 	maxSecretBytes = 64 << 10
@@ -42,39 +38,34 @@ func variable(program, flag string) string {
 	return strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(program + "-" + flag))
 }
 
-// Resolve returns the value the environment has for flag, or nil. It makes sure that the value
-// parses, so that the error names the variable.
-func (e environment) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	name := variable(e.program, flag.Name)
+// lookup returns the value the environment has for a flag, and the variable that says so: "" for none.
+func (e environment) lookup(flag string) (value, from string, err error) {
+	name := variable(e.program, flag)
 	value, given := e.values[name]
-	if path, inFile := e.values[name+fileSuffix]; inFile {
-		if given {
-			return nil, fmt.Errorf("both %s and %s are set", name, name+fileSuffix)
-		}
-		secret, err := readSecret(path)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name+fileSuffix, err)
-		}
-		value, given = secret, true
+	path, inFile := e.values[name+fileSuffix]
+	switch {
+	case given && inFile:
+		return "", "", fmt.Errorf("both %s and %s are set", name, name+fileSuffix)
+	case given:
+		return value, name, nil
+	case !inFile:
+		return "", "", nil
 	}
-	if !given {
-		return nil, nil
+	if value, err = readSecret(path); err != nil {
+		return "", "", fmt.Errorf("%s: %w", name+fileSuffix, err)
 	}
-	scan := kong.Scan().PushTyped(value, kong.FlagValueToken)
-	scratch := reflect.New(flag.Target.Type()).Elem()
-	if err := flag.Mapper.Decode(&kong.DecodeContext{Value: flag.Value, Scan: scan}, scratch); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return value, nil
+	return value, name + fileSuffix, nil
 }
 
-// Validate refuses variables that no command knows: a misspelt setting must not pass for its default.
-func (e environment) Validate(app *kong.Application) error {
+// check refuses variables that no command knows: a misspelt setting must not pass for its default.
+func (e environment) check(root *command) error {
 	known := map[string]bool{}
-	eachFlag(app.Node, func(_ *kong.Node, flag *kong.Flag) {
-		name := variable(e.program, flag.Name)
-		known[name], known[name+fileSuffix] = true, true
-	})
+	for _, c := range root.leaves() {
+		for _, flag := range c.flags {
+			name := variable(e.program, flag.name)
+			known[name], known[name+fileSuffix] = true, true
+		}
+	}
 	var unknown []string
 	for name := range e.values {
 		if !known[name] {
@@ -103,16 +94,4 @@ func readSecret(path string) (text string, err error) {
 		return "", fmt.Errorf("%s: larger than %d bytes", path, maxSecretBytes)
 	}
 	return strings.TrimRight(string(content), "\r\n"), nil
-}
-
-// eachFlag calls visit for every flag of every command below node, in the order of declaration.
-func eachFlag(node *kong.Node, visit func(*kong.Node, *kong.Flag)) {
-	for _, flag := range node.Flags {
-		if flag.Name != helpFlag {
-			visit(node, flag)
-		}
-	}
-	for _, child := range node.Children {
-		eachFlag(child, visit)
-	}
 }

@@ -5,16 +5,14 @@ import (
 	"io"
 	"slices"
 	"strings"
-
-	"github.com/alecthomas/kong"
 )
 
 // Reference writes the page that documents every setting of g, in Markdown, from the same
 // structs that are parsed. The same input gives the same bytes.
 func Reference(g Grammar, w io.Writer) error {
-	parser, err := build(g)
+	root, err := build(g.Commands, nil)
 	if err != nil {
-		return err
+		return fmt.Errorf("settings of %s: %w", g.Name, err)
 	}
 	page := &strings.Builder{}
 	fmt.Fprintf(page, "# Settings of %s\n\n", g.Name)
@@ -22,7 +20,7 @@ func Reference(g Grammar, w io.Writer) error {
 	fmt.Fprintf(page, "A flag wins over its environment variable, which wins over the default. Any variable with `%s` appended names a file\n", fileSuffix)
 	page.WriteString("that holds the value, for secrets. Unknown and bad values stop the start, naming the flag or the variable.\n")
 	told := map[string]string{}
-	for _, command := range parser.Model.Leaves(true) {
+	for _, command := range root.leaves() {
 		writeCommand(page, g.Name, command, told)
 	}
 	_, err = io.WriteString(w, page.String())
@@ -31,23 +29,18 @@ func Reference(g Grammar, w io.Writer) error {
 
 // writeCommand writes a command's settings. told holds the rows written so far and the command
 // they were written for: those are not told again, but referred to.
-func writeCommand(page *strings.Builder, program string, command *kong.Node, told map[string]string) {
-	name := program + " " + command.Path()
-	fmt.Fprintf(page, "\n## %s\n\n%s\n", name, command.Help)
+func writeCommand(page *strings.Builder, program string, command *command, told map[string]string) {
+	name := program + " " + command.name
+	fmt.Fprintf(page, "\n## %s\n\n%s\n", name, command.help)
 	var rows, others []string
-	for _, group := range command.AllFlags(true) {
-		for _, flag := range group {
-			if flag.Name == helpFlag {
-				continue
-			}
-			row := fmt.Sprintf("| `--%s` | `%s` | %s | %s |\n",
-				flag.Name, variable(program, flag.Name), defaultCell(flag), cell(flag.Help))
-			if first, known := told[row]; !known {
-				told[row] = name
-				rows = append(rows, row)
-			} else if !slices.Contains(others, first) {
-				others = append(others, first)
-			}
+	for _, flag := range command.flags {
+		row := fmt.Sprintf("| `--%s` | `%s` | %s | %s |\n",
+			flag.name, variable(program, flag.name), defaultCell(flag), cell(flag.help))
+		if first, known := told[row]; !known {
+			told[row] = name
+			rows = append(rows, row)
+		} else if !slices.Contains(others, first) {
+			others = append(others, first)
 		}
 	}
 	if len(rows) > 0 {
@@ -58,13 +51,13 @@ func writeCommand(page *strings.Builder, program string, command *kong.Node, tol
 	}
 }
 
-func defaultCell(flag *kong.Flag) string {
+func defaultCell(flag *setting) string {
 	switch {
-	case flag.Required:
+	case flag.required():
 		return "(required)"
-	case flag.Default != "":
-		return "`" + cell(flag.Default) + "`"
-	case flag.IsBool():
+	case flag.defaultText != "":
+		return "`" + cell(flag.defaultText) + "`"
+	case flag.isBool():
 		return "`false`"
 	default:
 		return ""

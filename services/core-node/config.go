@@ -49,7 +49,7 @@ type Config struct {
 	PasswordQueue    int           `name:"password-queue" help:"Most passwords waiting to be hashed; two are at a time." default:"32"`
 
 	// NodeID names this node in the fleet; the program sets it.
-	NodeID string `kong:"-"`
+	NodeID string `settings:"-"`
 
 	Cassandra cassandra.Settings `embed:""`
 	Ring      ring.Settings      `embed:""`

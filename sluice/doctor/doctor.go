@@ -25,7 +25,7 @@ type Doctor struct {
 
 // coreConfig leaves out what the doctor has no use for.
 type coreConfig struct {
-	HTTPListen      struct{} `kong:"-"`
+	HTTPListen      struct{} `settings:"-"`
 	corenode.Config `embed:""`
 }
 

@@ -19,7 +19,7 @@ type CoreNode struct {
 
 // coreConfig leaves out what the role sets itself.
 type coreConfig struct {
-	HTTPListen      struct{} `kong:"-"`
+	HTTPListen      struct{} `settings:"-"`
 	corenode.Config `embed:""`
 }
 

@@ -26,7 +26,7 @@ type Install struct {
 
 // installConfig leaves out what an installation has no use for.
 type installConfig struct {
-	HTTPListen      struct{} `kong:"-"`
+	HTTPListen      struct{} `settings:"-"`
 	corenode.Config `embed:""`
 }
 

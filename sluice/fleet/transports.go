@@ -43,7 +43,7 @@ type MQTTTransport struct {
 
 // mqttConfig leaves out what the role sets itself.
 type mqttConfig struct {
-	WebSocket            struct{} `kong:"-"`
+	WebSocket            struct{} `settings:"-"`
 	mqtttransport.Config `embed:""`
 }
 

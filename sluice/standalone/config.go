@@ -22,7 +22,7 @@ type Config struct {
 	HTTPListen string `name:"http-listen" default:"${host}:8080" help:"TCP address for REST, WebSocket, the device HTTP API and MQTT over WebSocket."`
 	CoAPListen string `name:"coap-listen" default:"${host}:5683" help:"UDP address for CoAP; port 0 picks one. Empty: none."`
 	Partitions int    `name:"partitions" default:"2" help:"Partitions of each topic core nodes own; fixed once the data folder exists."`
-	Demo       bool   `kong:"-"` // demo accounts and devices
+	Demo       bool   `settings:"-"` // demo accounts and devices
 
 	Broker    broker.Config   `embed:""`
 	Bus       busConfig       `embed:""`
@@ -34,41 +34,41 @@ type Config struct {
 }
 
 type busConfig struct {
-	Brokers     struct{} `kong:"-"`
-	TopicPrefix struct{} `kong:"-"`
+	Brokers     struct{} `settings:"-"`
+	TopicPrefix struct{} `settings:"-"`
 	bus.Config  `embed:""`
 }
 
 type coreConfig struct {
-	Store           struct{} `kong:"-"`
-	Cassandra       struct{} `kong:"-"`
-	Ring            struct{} `kong:"-"`
-	DataDir         struct{} `kong:"-"`
-	HTTPListen      struct{} `kong:"-"`
-	Demo            struct{} `kong:"-"`
+	Store           struct{} `settings:"-"`
+	Cassandra       struct{} `settings:"-"`
+	Ring            struct{} `settings:"-"`
+	DataDir         struct{} `settings:"-"`
+	HTTPListen      struct{} `settings:"-"`
+	Demo            struct{} `settings:"-"`
 	corenode.Config `embed:""`
 }
 
 // transportConfig leaves out what only a fleet has: redis.Config, field by field.
 type transportConfig struct {
-	URL, Mode, Master, Password, Key, Prefix           struct{} `kong:"-"`
-	Timeout, Pause, Connections, Fresh, Events, Limits struct{} `kong:"-"`
+	URL, Mode, Master, Password, Key, Prefix           struct{} `settings:"-"`
+	Timeout, Pause, Connections, Fresh, Events, Limits struct{} `settings:"-"`
 	mqtttransport.SharedConfig                         `embed:""`
 }
 
 type mqttConfig struct {
-	Listen               struct{} `kong:"-"`
-	DrainReason          struct{} `kong:"-"`
+	Listen               struct{} `settings:"-"`
+	DrainReason          struct{} `settings:"-"`
 	mqtttransport.Config `embed:""`
 }
 
 type httpConfig struct {
-	Listen               struct{} `kong:"-"`
+	Listen               struct{} `settings:"-"`
 	httptransport.Config `embed:""`
 }
 
 type coapConfig struct {
-	Listen               struct{} `kong:"-"`
+	Listen               struct{} `settings:"-"`
 	coaptransport.Config `embed:""`
 }
 
