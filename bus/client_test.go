@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/sluice-iot/sluice/bus/broker"
 	"github.com/sluice-iot/sluice/bus/topics"
 )
@@ -16,18 +14,11 @@ import (
 // dialTest returns a client of a new broker.
 func dialTest(t *testing.T, change func(*Config)) *Client {
 	t.Helper()
-	var kept broker.Config
-	if err := kong.ApplyDefaults(&kept); err != nil {
-		t.Fatal(err)
-	}
-	b, err := broker.Start(kept, broker.Options{Group: "sluice"})
+	b, err := broker.Start(broker.DefaultConfig(), broker.Options{Group: "sluice"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := DefaultConfig()
 	config.Brokers = []string{b.Addr()}
 	if change != nil {
 		change(&config)
@@ -118,10 +109,7 @@ func TestUnknownTopics(t *testing.T) {
 }
 
 func TestDialWaitsForBrokersOnlySoLong(t *testing.T) {
-	config, err := DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := DefaultConfig()
 	config.Brokers, config.ConnectTimeout = []string{"127.0.0.1:1"}, 100*time.Millisecond
 	if _, err := Dial(t.Context(), config, Options{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("nobody listens: %v", err)

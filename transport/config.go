@@ -39,6 +39,31 @@ type Config struct {
 	Redis redis.Config `embed:""`
 }
 
+// DefaultConfig returns the settings of an operator who sets none: the tags' defaults, written out for
+// code that has no flags. tests/architecture holds the two together.
+func DefaultConfig() Config {
+	return Config{
+		UplinkMaxBytes: 256 << 10,
+
+		NumericStrings: true,
+		PayloadDepth:   32,
+		PayloadValues:  20_000,
+
+		CredentialsCached:   100_000,
+		CredentialsFresh:    time.Minute,
+		CredentialsRejected: time.Second,
+		CredentialsMaxBytes: 1024,
+		CallsInFlight:       1024,
+		CallBudget:          5 * time.Second,
+
+		Sessions:       200_000,
+		SessionRenewal: time.Minute,
+		ActivityReport: 3 * time.Second,
+
+		Redis: redis.DefaultConfig(),
+	}
+}
+
 // Limits are rates of one device or one tenant, written as "capacity:seconds", several
 // separated by commas that all hold ("200:1,6000:60"). Empty is unlimited.
 type Limits struct {

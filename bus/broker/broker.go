@@ -26,6 +26,19 @@ type Config struct {
 	CleanInterval   time.Duration `name:"broker-clean-interval" default:"1s" help:"How often the embedded broker deletes what has been handled, while there is traffic."`
 }
 
+// DefaultConfig returns the settings of an operator who sets none: the tags' defaults, written out for
+// code that has no flags. tests/architecture holds the two together.
+func DefaultConfig() Config {
+	return Config{
+		Listen:          "127.0.0.1:0",
+		BacklogBytes:    512 << 20,
+		TailBytes:       16 << 20,
+		DeadLetterBytes: 256 << 20,
+		SegmentBytes:    8 << 20,
+		CleanInterval:   time.Second,
+	}
+}
+
 // Options are what code sets.
 type Options struct {
 	// Dir is the folder the messages are kept in, each batch synced before it is acknowledged. Empty keeps them in memory.

@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"go.uber.org/goleak"
 
 	"github.com/sluice-iot/sluice/bus"
@@ -36,18 +35,13 @@ type world struct {
 
 func start(t *testing.T, dir string, change func(*broker.Config)) *world {
 	t.Helper()
-	w := &world{dir: dir}
-	if err := kong.ApplyDefaults(&w.config); err != nil {
-		t.Fatal(err)
-	}
+	w := &world{dir: dir, config: broker.DefaultConfig()}
 	w.config.CleanInterval = 20 * time.Millisecond
 	if change != nil {
 		change(&w.config)
 	}
-	settings, err := bus.DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	settings := bus.DefaultConfig()
+	var err error
 	w.broker, err = broker.Start(w.config, broker.Options{Dir: dir, Group: settings.Group})
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/alecthomas/kong"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,18 +14,11 @@ import (
 
 // TestRefusedBatches holds publishers to what brokers' refusals mean: some pass, some do not.
 func TestRefusedBatches(t *testing.T) {
-	var config Config
-	if err := kong.ApplyDefaults(&config); err != nil {
-		t.Fatal(err)
-	}
-	b, err := Start(config, Options{})
+	b, err := Start(DefaultConfig(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings, err := bus.DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	settings := bus.DefaultConfig()
 	settings.Brokers = []string{b.Addr()}
 	if err := topics.Create(t.Context(), settings.Brokers, topics.Embedded(1, -1), 1); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-iot/sluice/bus"
@@ -37,11 +36,7 @@ func DurableBroker(t testing.TB) string {
 
 func start(t testing.TB, dir string) string {
 	t.Helper()
-	var config broker.Config
-	if err := kong.ApplyDefaults(&config); err != nil {
-		t.Fatal(err)
-	}
-	b, err := broker.Start(config, broker.Options{Dir: dir, Group: Config(t, "").Group})
+	b, err := broker.Start(broker.DefaultConfig(), broker.Options{Dir: dir, Group: Config(t, "").Group})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,10 +56,7 @@ func start(t testing.TB, dir string) string {
 // Config returns the default settings for a client of the broker at addr.
 func Config(t testing.TB, addr string) bus.Config {
 	t.Helper()
-	config, err := bus.DefaultConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	config := bus.DefaultConfig()
 	config.Brokers = []string{addr}
 	config.ConnectTimeout = 10 * time.Second
 	return config

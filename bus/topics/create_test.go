@@ -5,7 +5,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/alecthomas/kong"
 	"go.uber.org/goleak"
 
 	"github.com/sluice-iot/sluice/bus/broker"
@@ -16,11 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func start(t *testing.T) []string {
 	t.Helper()
-	var config broker.Config
-	if err := kong.ApplyDefaults(&config); err != nil {
-		t.Fatal(err)
-	}
-	b, err := broker.Start(config, broker.Options{})
+	b, err := broker.Start(broker.DefaultConfig(), broker.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,9 @@ func newSetting(f field, vars map[string]string) (*setting, error) {
 	if s.help, err = interpolate(s.help, map[string]string{"enum": s.choices}); err != nil {
 		return nil, fmt.Errorf("its help: %w", err)
 	}
-	return s, nil
+	probe := *s
+	probe.target = reflect.New(f.Type).Elem()
+	return s, probe.reset()
 }
 
 func (s *setting) isSlice() bool { return s.target.Kind() == reflect.Slice }

@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/process/settings"
 	"github.com/sluice-iot/sluice/proto/telemetry"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
 	"github.com/sluice-iot/sluice/transport"
@@ -266,7 +265,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	var c Config
-	if err := kong.ApplyDefaults(&c); err != nil {
+	if err := settings.Defaults(&c, nil); err != nil {
 		t.Fatal(err)
 	}
 	c.Listen = "nowhere"

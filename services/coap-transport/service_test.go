@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"go.uber.org/goleak"
 
 	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/process/settings"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
 	"github.com/sluice-iot/sluice/transport"
 	"github.com/sluice-iot/sluice/transport/transporttest"
@@ -35,7 +35,7 @@ func TestConformance(t *testing.T) {
 func start(t testing.TB, platform Platform, change func(*Config)) (s *Service, stop func()) {
 	t.Helper()
 	var c Config
-	if err := kong.ApplyDefaults(&c); err != nil {
+	if err := settings.Defaults(&c, nil); err != nil {
 		t.Fatal(err)
 	}
 	c.Listen = "127.0.0.1:0"

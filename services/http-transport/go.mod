@@ -3,7 +3,6 @@ module github.com/sluice-iot/sluice/services/http-transport
 go 1.26.0
 
 require (
-	github.com/alecthomas/kong v1.17.0
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/prometheus/client_golang v1.25.0
 	go.uber.org/goleak v1.3.0

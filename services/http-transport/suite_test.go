@@ -9,11 +9,11 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/process/settings"
 	"github.com/sluice-iot/sluice/transport"
 	"github.com/sluice-iot/sluice/transport/transporttest"
 )
@@ -37,7 +37,7 @@ func TestProtocolSuite(t *testing.T) {
 func defaults(t testing.TB) Config {
 	t.Helper()
 	var c Config
-	if err := kong.ApplyDefaults(&c); err != nil {
+	if err := settings.Defaults(&c, nil); err != nil {
 		t.Fatal(err)
 	}
 	c.Listen = "127.0.0.1:0"

@@ -13,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/process/settings"
 	"github.com/sluice-iot/sluice/transport/transporttest"
 )
 
@@ -57,7 +57,7 @@ func start(t testing.TB, change func(*Config)) *rig {
 func serve(t testing.TB, platform Platform, change func(*Config)) (s *Service, stop func()) {
 	t.Helper()
 	var c Config
-	if err := kong.ApplyDefaults(&c); err != nil {
+	if err := settings.Defaults(&c, nil); err != nil {
 		t.Fatal(err)
 	}
 	c.Listen = "127.0.0.1:0"

@@ -3,7 +3,6 @@ module github.com/sluice-iot/sluice/services/mqtt-transport
 go 1.26.0
 
 require (
-	github.com/alecthomas/kong v1.17.0
 	github.com/coder/websocket v1.8.15
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3
 	github.com/google/go-cmp v0.7.0

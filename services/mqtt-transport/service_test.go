@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/coder/websocket"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"go.uber.org/goleak"
 
 	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/process/settings"
 	"github.com/sluice-iot/sluice/transport"
 	"github.com/sluice-iot/sluice/transport/transporttest"
 )
@@ -252,7 +252,7 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		func(c *Config) { c.ProxyTrusted = []string{"haproxy"} },
 	} {
 		var c Config
-		if err := kong.ApplyDefaults(&c); err != nil {
+		if err := settings.Defaults(&c, nil); err != nil {
 			t.Fatal(err)
 		}
 		c.Listen = "127.0.0.1:0"

@@ -10,13 +10,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/bus/broker"
 	"github.com/sluice-iot/sluice/bus/topics"
 	"github.com/sluice-iot/sluice/process"
+	"github.com/sluice-iot/sluice/process/settings"
 	"github.com/sluice-iot/sluice/proto/fault"
 	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
 	coaptransport "github.com/sluice-iot/sluice/services/coap-transport"
@@ -51,7 +51,7 @@ func edgeRole(ctx context.Context, a assignment, say func(report) error) (err er
 	var http httptransport.Config
 	var coap coaptransport.Config
 	for _, config := range []any{&shared, &mqtt, &http, &coap} {
-		if err := kong.ApplyDefaults(config); err != nil {
+		if err := settings.Defaults(config, nil); err != nil {
 			return err
 		}
 	}
@@ -110,6 +110,7 @@ func (c *composition) stop() error {
 	return errors.Join(errs...)
 }
 
+<<<<<<< HEAD
 // broker starts the embedded broker, synced, with every topic there is, and notes it in a; unless a names brokers.
 func (c *composition) broker(ctx context.Context, a *assignment) error {
 	if len(a.Brokers) > 0 {
@@ -125,6 +126,13 @@ func (c *composition) broker(ctx context.Context, a *assignment) error {
 		return err
 	}
 	b, err := broker.Start(config, broker.Options{Dir: filepath.Join(a.Dir, "bus"), Group: common.Group})
+=======
+// broker starts the embedded broker, synced, with every topic there is.
+func (c *composition) broker(ctx context.Context, dir string) (addr string, err error) {
+	config := broker.DefaultConfig()
+	config.BacklogBytes = benchBacklog
+	b, err := broker.Start(config, broker.Options{Dir: filepath.Join(dir, "bus"), Group: bus.DefaultConfig().Group})
+>>>>>>> 09c231f (Have everything read settings without kong)
 	if err != nil {
 		return err
 	}
@@ -133,6 +141,7 @@ func (c *composition) broker(ctx context.Context, a *assignment) error {
 	return topics.Create(ctx, a.Brokers, topics.Standard(partitions), 1)
 }
 
+<<<<<<< HEAD
 // answersRole answers transports' calls, and nothing else: with it, transports and broker are all there is.
 func answersRole(ctx context.Context, a assignment, say func(report) error) (err error) {
 	c := &composition{}
@@ -163,6 +172,11 @@ func (c *composition) dial(ctx context.Context, a assignment, node, replies stri
 		return nil, err
 	}
 	config.Brokers, config.TopicPrefix = a.Brokers, a.Prefix
+=======
+func (c *composition) dial(ctx context.Context, addr, node, replies string) (*bus.Client, error) {
+	config := bus.DefaultConfig()
+	config.Brokers = []string{addr}
+>>>>>>> 09c231f (Have everything read settings without kong)
 	client, err := bus.Dial(ctx, config, bus.Options{Node: node, ReplyPrefix: replies})
 	if err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
+	"github.com/sluice-iot/sluice/process/settings"
 )
 
 type options struct {
@@ -36,7 +36,12 @@ func main() {
 		exit(playRole(os.Args[2:]))
 	}
 	var o options
-	kong.Parse(&o, kong.Description("Measure Sluice side by side with its peers."))
+	grammar := settings.Grammar{Name: "bench", Description: "Measure Sluice side by side with its peers.", Commands: &o}
+	if _, err := settings.Parse(grammar, os.Args[1:], nil, os.Stdout); errors.Is(err, settings.ErrHelp) {
+		return
+	} else if err != nil {
+		exit(err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)
 	stop()

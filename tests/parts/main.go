@@ -18,8 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
+	"github.com/sluice-iot/sluice/process/settings"
 	"github.com/sluice-iot/sluice/tests/parts/part"
 )
 
@@ -37,9 +36,13 @@ func main() {
 	if i := slices.Index(args, "--"); i >= 0 {
 		args, command = args[:i], args[i+1:]
 	}
-	parser := kong.Must(&o, kong.Name("parts"), kong.Description("Start real parts, run a command (after --) beside them, stop them."))
-	_, err := parser.Parse(args)
-	parser.FatalIfErrorf(err)
+	grammar := settings.Grammar{Name: "parts", Description: "Start real parts, run a command (after --) beside them, stop them.", Commands: &o}
+	if _, err := settings.Parse(grammar, args, nil, os.Stdout); errors.Is(err, settings.ErrHelp) {
+		return
+	} else if err != nil {
+		fmt.Fprintln(os.Stderr, "parts:", err)
+		os.Exit(1)
+	}
 	part.EndWithParent()
 	code, err := o.run(command)
 	if err != nil {

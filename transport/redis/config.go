@@ -31,6 +31,22 @@ type Config struct {
 	Limits      int           `name:"redis-limits" default:"1000" help:"Most rates of tenants, and most of devices, that are shared with the other transports per tenth of a second; 0 shares none."`
 }
 
+// DefaultConfig returns the settings of an operator who sets none: the tags' defaults, written out for
+// code that has no flags. tests/architecture holds the two together.
+func DefaultConfig() Config {
+	return Config{
+		Mode:   "standalone",
+		Prefix: "sluice",
+
+		Timeout:     100 * time.Millisecond,
+		Pause:       250 * time.Millisecond,
+		Connections: 16,
+		Fresh:       time.Minute,
+		Events:      100_000,
+		Limits:      1000,
+	}
+}
+
 // Check refuses settings that cannot work, naming them. Without a URL all can.
 func (c *Config) Check() error {
 	if c.URL == "" {

@@ -4,16 +4,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/alecthomas/kong"
 )
 
 func config(t *testing.T, url, mode string) Config {
 	t.Helper()
-	var c Config
-	if err := kong.ApplyDefaults(&c); err != nil {
-		t.Fatal(err)
-	}
+	c := DefaultConfig()
 	c.URL, c.Mode = url, mode
 	return c
 }

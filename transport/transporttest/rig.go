@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
 	"github.com/sluice-iot/sluice/proto/ident"
@@ -29,13 +27,8 @@ type Rig struct {
 }
 
 // Config returns the default settings.
-func Config(t testing.TB) transport.Config {
-	t.Helper()
-	var c transport.Config
-	if err := kong.ApplyDefaults(&c); err != nil {
-		t.Fatal(err)
-	}
-	return c
+func Config(testing.TB) transport.Config {
+	return transport.DefaultConfig()
 }
 
 // Start starts a Rig with the default settings, changed by change (which may be nil).

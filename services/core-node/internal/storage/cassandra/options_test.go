@@ -5,17 +5,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kong"
+	"github.com/sluice-iot/sluice/process/settings"
 )
 
 // TestDefaults holds the defaults of flags to those of code.
 func TestDefaults(t *testing.T) {
 	var flags Settings
-	parser, err := kong.New(&flags)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := parser.Parse(nil); err != nil {
+	if err := settings.Defaults(&flags, nil); err != nil {
 		t.Fatal(err)
 	}
 	if want := DefaultSettings(); !reflect.DeepEqual(flags, want) {
