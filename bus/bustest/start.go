@@ -36,7 +36,8 @@ func DurableBroker(t testing.TB) string {
 
 func start(t testing.TB, dir string) string {
 	t.Helper()
-	b, err := broker.Start(broker.DefaultConfig(), broker.Options{Dir: dir, Group: Config(t, "").Group})
+	config := broker.DefaultConfig()
+	b, err := broker.Start(config, broker.Options{Dir: dir, Group: Config(t, "").Group})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,8 +4,6 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/bus/broker"
 	"github.com/sluice-iot/sluice/process/settings"
@@ -20,8 +18,8 @@ func TestDefaults(t *testing.T) {
 		if err := settings.Defaults(tagged.Interface(), nil); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(tagged.Elem().Interface(), written); diff != "" {
-			t.Errorf("%T: the tags (-) and DefaultConfig (+) differ:\n%s", written, diff)
+		if want := tagged.Elem().Interface(); !reflect.DeepEqual(written, want) {
+			t.Errorf("%T: DefaultConfig has %+v, the tags %+v", written, written, want)
 		}
 	}
 }
