@@ -3,7 +3,6 @@ module github.com/sluice-iot/sluice/tests
 go 1.26.0
 
 require (
-	github.com/alecthomas/kong v1.17.0
 	github.com/apache/cassandra-gocql-driver/v2 v2.1.2
 	github.com/cockroachdb/pebble/v2 v2.1.7
 	github.com/coder/websocket v1.8.15

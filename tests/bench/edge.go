@@ -110,29 +110,14 @@ func (c *composition) stop() error {
 	return errors.Join(errs...)
 }
 
-<<<<<<< HEAD
 // broker starts the embedded broker, synced, with every topic there is, and notes it in a; unless a names brokers.
 func (c *composition) broker(ctx context.Context, a *assignment) error {
 	if len(a.Brokers) > 0 {
 		return nil
 	}
-	var config broker.Config
-	if err := kong.ApplyDefaults(&config); err != nil {
-		return err
-	}
-	config.BacklogBytes = benchBacklog
-	common, err := bus.DefaultConfig()
-	if err != nil {
-		return err
-	}
-	b, err := broker.Start(config, broker.Options{Dir: filepath.Join(a.Dir, "bus"), Group: common.Group})
-=======
-// broker starts the embedded broker, synced, with every topic there is.
-func (c *composition) broker(ctx context.Context, dir string) (addr string, err error) {
 	config := broker.DefaultConfig()
 	config.BacklogBytes = benchBacklog
-	b, err := broker.Start(config, broker.Options{Dir: filepath.Join(dir, "bus"), Group: bus.DefaultConfig().Group})
->>>>>>> 09c231f (Have everything read settings without kong)
+	b, err := broker.Start(config, broker.Options{Dir: filepath.Join(a.Dir, "bus"), Group: bus.DefaultConfig().Group})
 	if err != nil {
 		return err
 	}
@@ -141,7 +126,6 @@ func (c *composition) broker(ctx context.Context, dir string) (addr string, err 
 	return topics.Create(ctx, a.Brokers, topics.Standard(partitions), 1)
 }
 
-<<<<<<< HEAD
 // answersRole answers transports' calls, and nothing else: with it, transports and broker are all there is.
 func answersRole(ctx context.Context, a assignment, say func(report) error) (err error) {
 	c := &composition{}
@@ -167,16 +151,8 @@ func (c *composition) answers(ctx context.Context, a assignment) error {
 }
 
 func (c *composition) dial(ctx context.Context, a assignment, node, replies string) (*bus.Client, error) {
-	config, err := bus.DefaultConfig()
-	if err != nil {
-		return nil, err
-	}
-	config.Brokers, config.TopicPrefix = a.Brokers, a.Prefix
-=======
-func (c *composition) dial(ctx context.Context, addr, node, replies string) (*bus.Client, error) {
 	config := bus.DefaultConfig()
-	config.Brokers = []string{addr}
->>>>>>> 09c231f (Have everything read settings without kong)
+	config.Brokers, config.TopicPrefix = a.Brokers, a.Prefix
 	client, err := bus.Dial(ctx, config, bus.Options{Node: node, ReplyPrefix: replies})
 	if err != nil {
 		return nil, err

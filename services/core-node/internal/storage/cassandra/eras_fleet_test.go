@@ -100,7 +100,7 @@ func TestBounds(t *testing.T) {
 	if err := installed(); err != nil {
 		t.Fatal(err)
 	}
-	o := settings(theKeyspace)
+	o := underTest(theKeyspace)
 	o.KnownDays, o.KnownEntities, o.InFlight, o.BatchRows, o.BatchBytes, o.ReadBytes = 4, 4, 2, 2, 200, 100
 	s, err := Open(t.Context(), o)
 	if err != nil {

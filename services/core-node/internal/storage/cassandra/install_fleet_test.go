@@ -13,7 +13,7 @@ import (
 
 // TestInstall is killed before each of its steps, and goes on where it was; what is half installed is refused.
 func TestInstall(t *testing.T) {
-	o := settings(fmt.Sprintf("sluice_install_%d", os.Getpid())).withDefaults()
+	o := underTest(fmt.Sprintf("sluice_install_%d", os.Getpid())).withDefaults()
 	t.Cleanup(func() {
 		if err := drop(context.Background(), o); err != nil {
 			t.Error(err)

@@ -128,8 +128,8 @@ func TestOutage(t *testing.T) {
 		"suspended": {func(_ *testing.T, w *way) { w.stop() }, func(_ *testing.T, w *way) { w.resume() }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWay(t, settings("").Hosts[0])
-			o := settings(theKeyspace)
+			w := newWay(t, underTest("").Hosts[0])
+			o := underTest(theKeyspace)
 			o.Timeout, o.InFlight = time.Second, 2
 			o.renewAfter = 5 * time.Second
 			s := openThrough(t, o, w)
@@ -208,7 +208,7 @@ func oneWrite() []storage.Write {
 
 // TestNobodyThere opens a store where there is none.
 func TestNobodyThere(t *testing.T) {
-	o := settings(theKeyspace)
+	o := underTest(theKeyspace)
 	o.Hosts, o.Timeout = []string{"127.0.0.1:1"}, time.Second
 	started := time.Now()
 	_, err := Open(t.Context(), o)

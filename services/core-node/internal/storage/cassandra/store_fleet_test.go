@@ -18,10 +18,10 @@ import (
 // theKeyspace is what the tests of this run share: making one takes longer than most tests.
 var theKeyspace = fmt.Sprintf("sluice_test_%d", os.Getpid())
 
-var installed = sync.OnceValue(func() error { return Install(context.Background(), settings(theKeyspace)) })
+var installed = sync.OnceValue(func() error { return Install(context.Background(), underTest(theKeyspace)) })
 
-// settings are those of a store in the Cassandra under test.
-func settings(keyspace string) Options {
+// underTest are the options of a store in the Cassandra under test.
+func underTest(keyspace string) Options {
 	o := Options{}
 	o.Hosts, o.Keyspace = strings.Split(os.Getenv("SLUICE_TEST_CASSANDRA"), ","), keyspace
 	return o
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	if err := drop(context.Background(), settings(theKeyspace)); err != nil {
+	if err := drop(context.Background(), underTest(theKeyspace)); err != nil {
 		fmt.Println("drop keyspace:", err)
 		code = 1
 	}
@@ -57,7 +57,7 @@ func open(t testing.TB, now func() time.Time) *Store {
 	if err := installed(); err != nil {
 		t.Fatal(err)
 	}
-	o := settings(theKeyspace)
+	o := underTest(theKeyspace)
 	o.Now = now
 	s, err := Open(t.Context(), o)
 	if err != nil {
