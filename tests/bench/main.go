@@ -37,7 +37,7 @@ func main() {
 	}
 	var o options
 	grammar := settings.Grammar{Name: "bench", Description: "Measure Sluice side by side with its peers.", Commands: &o}
-	if _, err := settings.Parse(grammar, os.Args[1:], nil, os.Stdout); errors.Is(err, settings.ErrHelp) {
+	if _, err := settings.Parse(grammar, os.Args[1:], os.Environ(), os.Stdout); errors.Is(err, settings.ErrHelp) {
 		return
 	} else if err != nil {
 		exit(err)

@@ -37,7 +37,7 @@ func main() {
 		args, command = args[:i], args[i+1:]
 	}
 	grammar := settings.Grammar{Name: "parts", Description: "Start real parts, run a command (after --) beside them, stop them.", Commands: &o}
-	if _, err := settings.Parse(grammar, args, nil, os.Stdout); errors.Is(err, settings.ErrHelp) {
+	if _, err := settings.Parse(grammar, args, os.Environ(), os.Stdout); errors.Is(err, settings.ErrHelp) {
 		return
 	} else if err != nil {
 		fmt.Fprintln(os.Stderr, "parts:", err)
