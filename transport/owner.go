@@ -25,8 +25,9 @@ type moved struct {
 	partitions map[int32]struct{}
 	count      int32 // of all partitions
 	// all: an announcement may have been missed.
-	all  bool
-	wake chan struct{} // has a token when something was noted
+	all   bool
+	notes int           // how often something was noted
+	wake  chan struct{} // has a token when something was noted
 }
 
 func newMoved() moved { return moved{wake: make(chan struct{}, 1)} }
@@ -46,6 +47,7 @@ func (m *moved) note(o *sluicepb.PartitionOwner) {
 		}
 		m.partitions[o.GetPartition()], m.count = struct{}{}, o.GetPartitions()
 	}
+	m.notes++
 	select {
 	case m.wake <- struct{}{}:
 	default:
@@ -61,27 +63,28 @@ func (m *moved) holds(d *Device) bool {
 	return is
 }
 
-// clear forgets what was noted: it is done.
-func (m *moved) clear() {
+// done forgets what was noted, unless more has been since there were so many notes.
+func (m *moved) done(notes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	clear(m.partitions)
-	m.all = false
+	if m.notes == notes {
+		clear(m.partitions)
+		m.all = false
+	}
 }
 
-// movedSessions returns the sessions that new owners are to be told of.
-func (r *sessions) movedSessions() []*session {
+// movedSessions returns the sessions that new owners are to be told of, and by how many notes.
+func (r *sessions) movedSessions() (found []*session, notes int) {
 	r.moved.mu.Lock()
 	defer r.moved.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var found []*session
 	for s := r.oldest; s != nil; s = s.next {
 		if r.moved.holds(s.device) {
 			found = append(found, s)
 		}
 	}
-	return found
+	return found, r.moved.notes
 }
 
 // followOwners announces sessions to new owners until ctx ends. A further change while it does so has it begin anew.
@@ -95,29 +98,27 @@ func (r *sessions) followOwners(ctx context.Context) {
 		case <-r.moved.wake:
 		}
 		tick.Reset(announceEvery)
-		if r.announceMoved(ctx, tick.C) {
-			r.moved.clear()
-		}
+		r.announceMoved(ctx, tick.C)
 	}
 }
 
-// announceMoved announces the sessions that new owners are to be told of, a part at every tick; false when something was
-// noted meanwhile. What the bus has no room for waits for the next tick.
-func (r *sessions) announceMoved(ctx context.Context, tick <-chan time.Time) bool {
-	due := r.movedSessions()
+// announceMoved announces the sessions that new owners are to be told of, a part at every tick, until something more is
+// noted. What the bus has no room for waits for the next tick.
+func (r *sessions) announceMoved(ctx context.Context, tick <-chan time.Time) {
+	due, notes := r.movedSessions()
 	part := (len(due) + announceParts - 1) / announceParts
 	for len(due) > 0 {
 		select {
 		case <-ctx.Done():
-			return false
+			return
 		case <-tick:
 		}
 		if len(r.moved.wake) > 0 {
-			return false
+			return
 		}
 		due = due[r.announceSome(due[:min(part, len(due))], time.Now()):]
 	}
-	return len(r.moved.wake) == 0
+	r.moved.done(notes)
 }
 
 // announceSome announces sessions, in order, and returns how many it did.

@@ -55,6 +55,7 @@ func TestNewOwnersHearOfSessions(t *testing.T) {
 			n := bus.Partition(d.ID.ID[:], partitions)
 			in[n] = append(in[n], string(d.ID.ID[:]))
 		}
+		synctest.Wait() // until events are read
 		owner(t, r, 1)
 		time.Sleep(300 * time.Millisecond)
 		if n := len(reportedAgain(t, r)); n == 0 || n == len(in[1]) {
