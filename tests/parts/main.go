@@ -125,6 +125,9 @@ func beside(ctx context.Context, parts []part.Part, command []string) (int, erro
 	cmd.Env = os.Environ() // with the settings that whoever starts us gives
 	for _, p := range parts {
 		cmd.Env = append(cmd.Env, variable(p)+"="+p.Address())
+		if kafka, is := p.(*part.Kafka); is {
+			cmd.Env = append(cmd.Env, variable(p)+"_LIB="+kafka.Libraries())
+		}
 	}
 	err := cmd.Run()
 	var exit *exec.ExitError

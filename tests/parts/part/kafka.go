@@ -27,7 +27,11 @@ type KafkaOptions struct {
 type Kafka struct {
 	Brokers   []*Process
 	addresses []string
+	classPath string
 }
+
+// Libraries is the folder of Kafka's jars, for tests that start brokers of their own.
+func (k *Kafka) Libraries() string { return filepath.Dir(k.classPath) }
 
 // NewKafka installs Kafka where that is needed and prepares it in dir.
 func NewKafka(ctx context.Context, dir string, o KafkaOptions) (*Kafka, error) {
@@ -49,7 +53,7 @@ func NewKafka(ctx context.Context, dir string, o KafkaOptions) (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kafka{addresses: addresses[:o.Brokers]}
+	k := &Kafka{addresses: addresses[:o.Brokers], classPath: classPath}
 	controllers := addresses[o.Brokers:]
 	for i := range o.Brokers {
 		broker := filepath.Join(dir, fmt.Sprintf("kafka-%d", i+1))
