@@ -4,6 +4,7 @@ package system
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,4 +80,15 @@ func threeBrokers(t *testing.T, others *Parts) *Parts {
 	}
 	root := strings.ReplaceAll(unique("three"), "-", "")
 	return &Parts{Kafka: kafka, ZooKeeper: others.ZooKeeper, Cassandra: others.Cassandra, Redis: others.Redis, Root: root}
+}
+
+// of are the devices of these protocols.
+func (d *devices) of(protocols ...string) *devices {
+	some := &devices{}
+	for i, protocol := range d.protocol {
+		if slices.Contains(protocols, protocol) {
+			some.firmware, some.ids, some.protocol = append(some.firmware, d.firmware[i]), append(some.ids, d.ids[i]), append(some.protocol, protocol)
+		}
+	}
+	return some
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -46,17 +45,6 @@ func newDevices(ctx context.Context, t *testing.T, doors Doors, tenant *Tenant, 
 		d.firmware, d.ids, d.protocol = append(d.firmware, one), append(d.ids, id), append(d.protocol, protocol)
 	}
 	return d
-}
-
-// of are the devices of these protocols.
-func (d *devices) of(protocols ...string) *devices {
-	some := &devices{}
-	for i, protocol := range d.protocol {
-		if slices.Contains(protocols, protocol) {
-			some.firmware, some.ids, some.protocol = append(some.firmware, d.firmware[i]), append(some.ids, d.ids[i]), append(some.protocol, protocol)
-		}
-	}
-	return some
 }
 
 // run starts all devices. stop has them finish what they have begun, and waits for that. A test that ends without ends them.
