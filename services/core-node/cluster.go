@@ -92,7 +92,7 @@ func (c *cluster) add(topic string, lags []bus.PartitionLag) {
 }
 
 func (s *Service) ringStatus(ctx context.Context, owned ring.Ring) (ring.Status, error) {
-	if of, ok := owned.(shared); ok && s.config.Ring.Configured() {
+	if of, ok := owned.(shared); ok {
 		return of.Status(ctx)
 	}
 	alone := ring.Status{Nodes: []ring.Node{{ID: s.config.NodeID, Addresses: s.addresses()}}}

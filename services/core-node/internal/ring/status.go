@@ -89,12 +89,3 @@ func (z *ZooKeeper) readPartition(ctx context.Context, s *session, state *Partit
 	}
 	return nil
 }
-
-// Status implements what operators ask of a ring: one node that owns everything.
-func (s Static) Status(context.Context) (Status, error) {
-	status := Status{Nodes: []Node{{ID: "static"}}}
-	for p := range int(s) {
-		status.Partitions = append(status.Partitions, PartitionState{Partition: p, Owner: "static", Epoch: 1, Wanted: "static"})
-	}
-	return status, nil
-}
