@@ -3,6 +3,7 @@ module github.com/sluice-iot/sluice/proto
 go 1.26.0
 
 require (
+	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3
 	github.com/google/go-cmp v0.7.0
 	github.com/google/uuid v1.6.0
 	google.golang.org/protobuf v1.36.12
@@ -19,3 +20,7 @@ replace (
 	github.com/sluice-iot/sluice/tests => ../tests
 	github.com/sluice-iot/sluice/transport => ../transport
 )
+
+replace github.com/sluice-iot/sluice/services/js-executor => ../services/js-executor
+
+replace github.com/sluice-iot/sluice/examples/csv-transport => ../examples/csv-transport

@@ -16,6 +16,9 @@ type ID [16]byte
 // New returns a new time-ordered ID (UUIDv7).
 func New() ID { return ID(uuid.Must(uuid.NewV7())) }
 
+// Derive returns the ID that follows from parent and name (UUIDv5): the same whenever it is asked for.
+func Derive(parent ID, name string) ID { return ID(uuid.NewSHA1(uuid.UUID(parent), []byte(name))) }
+
 // Parse reads the text form.
 func Parse(text string) (ID, error) {
 	if len(text) != 36 {
@@ -81,6 +84,8 @@ const (
 	Asset         = sluicepb.EntityType_ASSET
 	AssetProfile  = sluicepb.EntityType_ASSET_PROFILE
 	RuleNode      = sluicepb.EntityType_RULE_NODE
+	Alarm         = sluicepb.EntityType_ALARM
+	OTAPackage    = sluicepb.EntityType_OTA_PACKAGE
 	AdminSettings = sluicepb.EntityType_ADMIN_SETTINGS
 	UserSession   = sluicepb.EntityType_USER_SESSION
 )

@@ -21,13 +21,66 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// TransportRequest is a short call of a transport. Topic tb.transport.api.requests, key = credential.
+type PackageType int32
+
+const (
+	PackageType_FIRMWARE PackageType = 0
+	PackageType_SOFTWARE PackageType = 1
+)
+
+// Enum value maps for PackageType.
+var (
+	PackageType_name = map[int32]string{
+		0: "FIRMWARE",
+		1: "SOFTWARE",
+	}
+	PackageType_value = map[string]int32{
+		"FIRMWARE": 0,
+		"SOFTWARE": 1,
+	}
+)
+
+func (x PackageType) Enum() *PackageType {
+	p := new(PackageType)
+	*p = x
+	return p
+}
+
+func (x PackageType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PackageType) Descriptor() protoreflect.EnumDescriptor {
+	return file_device_credentials_proto_enumTypes[0].Descriptor()
+}
+
+func (PackageType) Type() protoreflect.EnumType {
+	return &file_device_credentials_proto_enumTypes[0]
+}
+
+func (x PackageType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PackageType.Descriptor instead.
+func (PackageType) EnumDescriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{0}
+}
+
+// TransportRequest is a short call of a transport. Topic tb.transport.api.requests; each kind says its key. Any core node
+// answers any of them: they touch the store alone.
 type TransportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Body:
 	//
 	//	*TransportRequest_ValidateToken
 	//	*TransportRequest_ValidateBasic
+	//	*TransportRequest_ValidateCertificate
+	//	*TransportRequest_GatewayDevice
+	//	*TransportRequest_ProvisionDevice
+	//	*TransportRequest_FindPackage
+	//	*TransportRequest_ReadPackage
+	//	*TransportRequest_SharedKey
 	Body          isTransportRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -88,21 +141,111 @@ func (x *TransportRequest) GetValidateBasic() *ValidateBasic {
 	return nil
 }
 
+func (x *TransportRequest) GetValidateCertificate() *ValidateCertificate {
+	if x != nil {
+		if x, ok := x.Body.(*TransportRequest_ValidateCertificate); ok {
+			return x.ValidateCertificate
+		}
+	}
+	return nil
+}
+
+func (x *TransportRequest) GetGatewayDevice() *GatewayDevice {
+	if x != nil {
+		if x, ok := x.Body.(*TransportRequest_GatewayDevice); ok {
+			return x.GatewayDevice
+		}
+	}
+	return nil
+}
+
+func (x *TransportRequest) GetProvisionDevice() *ProvisionDevice {
+	if x != nil {
+		if x, ok := x.Body.(*TransportRequest_ProvisionDevice); ok {
+			return x.ProvisionDevice
+		}
+	}
+	return nil
+}
+
+func (x *TransportRequest) GetFindPackage() *FindPackage {
+	if x != nil {
+		if x, ok := x.Body.(*TransportRequest_FindPackage); ok {
+			return x.FindPackage
+		}
+	}
+	return nil
+}
+
+func (x *TransportRequest) GetReadPackage() *ReadPackage {
+	if x != nil {
+		if x, ok := x.Body.(*TransportRequest_ReadPackage); ok {
+			return x.ReadPackage
+		}
+	}
+	return nil
+}
+
+func (x *TransportRequest) GetSharedKey() *SharedKey {
+	if x != nil {
+		if x, ok := x.Body.(*TransportRequest_SharedKey); ok {
+			return x.SharedKey
+		}
+	}
+	return nil
+}
+
 type isTransportRequest_Body interface {
 	isTransportRequest_Body()
 }
 
 type TransportRequest_ValidateToken struct {
-	ValidateToken *ValidateToken `protobuf:"bytes,1,opt,name=validate_token,json=validateToken,proto3,oneof"`
+	ValidateToken *ValidateToken `protobuf:"bytes,1,opt,name=validate_token,json=validateToken,proto3,oneof"` // key = token
 }
 
 type TransportRequest_ValidateBasic struct {
-	ValidateBasic *ValidateBasic `protobuf:"bytes,2,opt,name=validate_basic,json=validateBasic,proto3,oneof"`
+	ValidateBasic *ValidateBasic `protobuf:"bytes,2,opt,name=validate_basic,json=validateBasic,proto3,oneof"` // key = user name, else client id
+}
+
+type TransportRequest_ValidateCertificate struct {
+	ValidateCertificate *ValidateCertificate `protobuf:"bytes,3,opt,name=validate_certificate,json=validateCertificate,proto3,oneof"` // key = the leaf's hash
+}
+
+type TransportRequest_GatewayDevice struct {
+	GatewayDevice *GatewayDevice `protobuf:"bytes,4,opt,name=gateway_device,json=gatewayDevice,proto3,oneof"` // key = tenant id + device name
+}
+
+type TransportRequest_ProvisionDevice struct {
+	ProvisionDevice *ProvisionDevice `protobuf:"bytes,5,opt,name=provision_device,json=provisionDevice,proto3,oneof"` // key = provision key + device name
+}
+
+type TransportRequest_FindPackage struct {
+	FindPackage *FindPackage `protobuf:"bytes,6,opt,name=find_package,json=findPackage,proto3,oneof"` // key = device id
+}
+
+type TransportRequest_ReadPackage struct {
+	ReadPackage *ReadPackage `protobuf:"bytes,7,opt,name=read_package,json=readPackage,proto3,oneof"` // key = package id
+}
+
+type TransportRequest_SharedKey struct {
+	SharedKey *SharedKey `protobuf:"bytes,8,opt,name=shared_key,json=sharedKey,proto3,oneof"` // key = identity
 }
 
 func (*TransportRequest_ValidateToken) isTransportRequest_Body() {}
 
 func (*TransportRequest_ValidateBasic) isTransportRequest_Body() {}
+
+func (*TransportRequest_ValidateCertificate) isTransportRequest_Body() {}
+
+func (*TransportRequest_GatewayDevice) isTransportRequest_Body() {}
+
+func (*TransportRequest_ProvisionDevice) isTransportRequest_Body() {}
+
+func (*TransportRequest_FindPackage) isTransportRequest_Body() {}
+
+func (*TransportRequest_ReadPackage) isTransportRequest_Body() {}
+
+func (*TransportRequest_SharedKey) isTransportRequest_Body() {}
 
 type ValidateToken struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -225,18 +368,671 @@ func (x *ValidateBasic) GetHasPassword() bool {
 	return false
 }
 
-// TransportAnswer answers a TransportRequest. fault is set, or device is.
+// ValidateCertificate asks whose X.509 certificate it is. The transport has checked that the client holds the leaf's key, that
+// each certificate is signed by the next, and the leaf's times.
+type ValidateCertificate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// chain is the certificates, DER, the leaf first.
+	Chain         [][]byte `protobuf:"bytes,1,rep,name=chain,proto3" json:"chain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateCertificate) Reset() {
+	*x = ValidateCertificate{}
+	mi := &file_device_credentials_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateCertificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateCertificate) ProtoMessage() {}
+
+func (x *ValidateCertificate) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateCertificate.ProtoReflect.Descriptor instead.
+func (*ValidateCertificate) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ValidateCertificate) GetChain() [][]byte {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+// SharedKey asks for the key that a device of that identity shares with the platform (RFC 4279): the password of its MQTT_BASIC
+// credentials. The identity is their user name, or "clientId|userName" when they have both.
+type SharedKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identity      string                 `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedKey) Reset() {
+	*x = SharedKey{}
+	mi := &file_device_credentials_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedKey) ProtoMessage() {}
+
+func (x *SharedKey) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedKey.ProtoReflect.Descriptor instead.
+func (*SharedKey) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SharedKey) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+// DeviceKey answers SharedKey. The other two are what the credentials are made of beside the key.
+type DeviceKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	ClientId      string                 `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	Username      string                 `protobuf:"bytes,3,opt,name=username,proto3" json:"username,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceKey) Reset() {
+	*x = DeviceKey{}
+	mi := &file_device_credentials_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceKey) ProtoMessage() {}
+
+func (x *DeviceKey) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceKey.ProtoReflect.Descriptor instead.
+func (*DeviceKey) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DeviceKey) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *DeviceKey) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *DeviceKey) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+// GatewayDevice finds the device of that name in the gateway's tenant, or creates it. Fault Limited answers it only when the tenant may
+// have no more devices; Unauthenticated, when the gateway is gone.
+type GatewayDevice struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	TenantId   []byte                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	GatewayId  []byte                 `protobuf:"bytes,2,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"`
+	DeviceName string                 `protobuf:"bytes,3,opt,name=device_name,json=deviceName,proto3" json:"device_name,omitempty"`
+	// device_type is the name of the device profile that a new device gets; "" is "default".
+	DeviceType    string `protobuf:"bytes,4,opt,name=device_type,json=deviceType,proto3" json:"device_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GatewayDevice) Reset() {
+	*x = GatewayDevice{}
+	mi := &file_device_credentials_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GatewayDevice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GatewayDevice) ProtoMessage() {}
+
+func (x *GatewayDevice) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GatewayDevice.ProtoReflect.Descriptor instead.
+func (*GatewayDevice) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GatewayDevice) GetTenantId() []byte {
+	if x != nil {
+		return x.TenantId
+	}
+	return nil
+}
+
+func (x *GatewayDevice) GetGatewayId() []byte {
+	if x != nil {
+		return x.GatewayId
+	}
+	return nil
+}
+
+func (x *GatewayDevice) GetDeviceName() string {
+	if x != nil {
+		return x.DeviceName
+	}
+	return ""
+}
+
+func (x *GatewayDevice) GetDeviceType() string {
+	if x != nil {
+		return x.DeviceType
+	}
+	return ""
+}
+
+// ProvisionDevice asks for credentials of a device that has none yet (device-api §1.11).
+type ProvisionDevice struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	ProvisionKey    string                 `protobuf:"bytes,1,opt,name=provision_key,json=provisionKey,proto3" json:"provision_key,omitempty"`
+	ProvisionSecret string                 `protobuf:"bytes,2,opt,name=provision_secret,json=provisionSecret,proto3" json:"provision_secret,omitempty"`
+	// device_name is "" when the platform is to choose one.
+	DeviceName    string `protobuf:"bytes,3,opt,name=device_name,json=deviceName,proto3" json:"device_name,omitempty"`
+	HasDeviceName bool   `protobuf:"varint,4,opt,name=has_device_name,json=hasDeviceName,proto3" json:"has_device_name,omitempty"`
+	// credentials_type is ACCESS_TOKEN ("" too), MQTT_BASIC or X509_CERTIFICATE.
+	CredentialsType string `protobuf:"bytes,5,opt,name=credentials_type,json=credentialsType,proto3" json:"credentials_type,omitempty"`
+	Token           string `protobuf:"bytes,6,opt,name=token,proto3" json:"token,omitempty"`
+	ClientId        string `protobuf:"bytes,7,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	Username        string `protobuf:"bytes,8,opt,name=username,proto3" json:"username,omitempty"`
+	Password        string `protobuf:"bytes,9,opt,name=password,proto3" json:"password,omitempty"`
+	// certificate is the text devices send as "hash".
+	Certificate   string `protobuf:"bytes,10,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	Gateway       bool   `protobuf:"varint,11,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProvisionDevice) Reset() {
+	*x = ProvisionDevice{}
+	mi := &file_device_credentials_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProvisionDevice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProvisionDevice) ProtoMessage() {}
+
+func (x *ProvisionDevice) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProvisionDevice.ProtoReflect.Descriptor instead.
+func (*ProvisionDevice) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ProvisionDevice) GetProvisionKey() string {
+	if x != nil {
+		return x.ProvisionKey
+	}
+	return ""
+}
+
+func (x *ProvisionDevice) GetProvisionSecret() string {
+	if x != nil {
+		return x.ProvisionSecret
+	}
+	return ""
+}
+
+func (x *ProvisionDevice) GetDeviceName() string {
+	if x != nil {
+		return x.DeviceName
+	}
+	return ""
+}
+
+func (x *ProvisionDevice) GetHasDeviceName() bool {
+	if x != nil {
+		return x.HasDeviceName
+	}
+	return false
+}
+
+func (x *ProvisionDevice) GetCredentialsType() string {
+	if x != nil {
+		return x.CredentialsType
+	}
+	return ""
+}
+
+func (x *ProvisionDevice) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *ProvisionDevice) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *ProvisionDevice) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *ProvisionDevice) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+func (x *ProvisionDevice) GetCertificate() string {
+	if x != nil {
+		return x.Certificate
+	}
+	return ""
+}
+
+func (x *ProvisionDevice) GetGateway() bool {
+	if x != nil {
+		return x.Gateway
+	}
+	return false
+}
+
+// Provisioned answers ProvisionDevice.
+type Provisioned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// status is SUCCESS, NOT_FOUND or FAILURE; with the latter two error says why, for people.
+	Status          string `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	Error           string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	CredentialsType string `protobuf:"bytes,3,opt,name=credentials_type,json=credentialsType,proto3" json:"credentials_type,omitempty"`
+	// credentials_value is the token, the certificate's text, or for MQTT_BASIC a JSON object.
+	CredentialsValue string `protobuf:"bytes,4,opt,name=credentials_value,json=credentialsValue,proto3" json:"credentials_value,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Provisioned) Reset() {
+	*x = Provisioned{}
+	mi := &file_device_credentials_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Provisioned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Provisioned) ProtoMessage() {}
+
+func (x *Provisioned) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Provisioned.ProtoReflect.Descriptor instead.
+func (*Provisioned) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Provisioned) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Provisioned) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Provisioned) GetCredentialsType() string {
+	if x != nil {
+		return x.CredentialsType
+	}
+	return ""
+}
+
+func (x *Provisioned) GetCredentialsValue() string {
+	if x != nil {
+		return x.CredentialsValue
+	}
+	return ""
+}
+
+// FindPackage asks which package is assigned to a device, or else to its profile. None is fault NotFound.
+type FindPackage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      []byte                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	DeviceId      []byte                 `protobuf:"bytes,2,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	Type          PackageType            `protobuf:"varint,3,opt,name=type,proto3,enum=sluice.v1.PackageType" json:"type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindPackage) Reset() {
+	*x = FindPackage{}
+	mi := &file_device_credentials_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindPackage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindPackage) ProtoMessage() {}
+
+func (x *FindPackage) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindPackage.ProtoReflect.Descriptor instead.
+func (*FindPackage) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *FindPackage) GetTenantId() []byte {
+	if x != nil {
+		return x.TenantId
+	}
+	return nil
+}
+
+func (x *FindPackage) GetDeviceId() []byte {
+	if x != nil {
+		return x.DeviceId
+	}
+	return nil
+}
+
+func (x *FindPackage) GetType() PackageType {
+	if x != nil {
+		return x.Type
+	}
+	return PackageType_FIRMWARE
+}
+
+// PackageInfo is a package without its data.
+type PackageInfo struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	PackageId   []byte                 `protobuf:"bytes,1,opt,name=package_id,json=packageId,proto3" json:"package_id,omitempty"`
+	Title       string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	Version     string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Size        int64                  `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	FileName    string                 `protobuf:"bytes,5,opt,name=file_name,json=fileName,proto3" json:"file_name,omitempty"`
+	ContentType string                 `protobuf:"bytes,6,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// url is set when the data is elsewhere; size is 0 then.
+	Url           string `protobuf:"bytes,7,opt,name=url,proto3" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PackageInfo) Reset() {
+	*x = PackageInfo{}
+	mi := &file_device_credentials_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PackageInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PackageInfo) ProtoMessage() {}
+
+func (x *PackageInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PackageInfo.ProtoReflect.Descriptor instead.
+func (*PackageInfo) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PackageInfo) GetPackageId() []byte {
+	if x != nil {
+		return x.PackageId
+	}
+	return nil
+}
+
+func (x *PackageInfo) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *PackageInfo) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *PackageInfo) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *PackageInfo) GetFileName() string {
+	if x != nil {
+		return x.FileName
+	}
+	return ""
+}
+
+func (x *PackageInfo) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *PackageInfo) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+// ReadPackage asks for the bytes [offset, offset + length) of a package's data, or as many as there are; length is at most
+// 262144.
+type ReadPackage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TenantId      []byte                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`
+	PackageId     []byte                 `protobuf:"bytes,2,opt,name=package_id,json=packageId,proto3" json:"package_id,omitempty"`
+	Offset        int64                  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	Length        int32                  `protobuf:"varint,4,opt,name=length,proto3" json:"length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadPackage) Reset() {
+	*x = ReadPackage{}
+	mi := &file_device_credentials_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadPackage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadPackage) ProtoMessage() {}
+
+func (x *ReadPackage) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadPackage.ProtoReflect.Descriptor instead.
+func (*ReadPackage) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ReadPackage) GetTenantId() []byte {
+	if x != nil {
+		return x.TenantId
+	}
+	return nil
+}
+
+func (x *ReadPackage) GetPackageId() []byte {
+	if x != nil {
+		return x.PackageId
+	}
+	return nil
+}
+
+func (x *ReadPackage) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *ReadPackage) GetLength() int32 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+// TransportAnswer answers a TransportRequest. fault is set, or what was asked for is.
 type TransportAnswer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Fault         *Fault                 `protobuf:"bytes,1,opt,name=fault,proto3" json:"fault,omitempty"`
 	Device        *DeviceInfo            `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
+	Provisioned   *Provisioned           `protobuf:"bytes,3,opt,name=provisioned,proto3" json:"provisioned,omitempty"`
+	Package       *PackageInfo           `protobuf:"bytes,4,opt,name=package,proto3" json:"package,omitempty"`
+	Data          []byte                 `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	Key           *DeviceKey             `protobuf:"bytes,6,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TransportAnswer) Reset() {
 	*x = TransportAnswer{}
-	mi := &file_device_credentials_proto_msgTypes[3]
+	mi := &file_device_credentials_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -248,7 +1044,7 @@ func (x *TransportAnswer) String() string {
 func (*TransportAnswer) ProtoMessage() {}
 
 func (x *TransportAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_device_credentials_proto_msgTypes[3]
+	mi := &file_device_credentials_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -261,7 +1057,7 @@ func (x *TransportAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransportAnswer.ProtoReflect.Descriptor instead.
 func (*TransportAnswer) Descriptor() ([]byte, []int) {
-	return file_device_credentials_proto_rawDescGZIP(), []int{3}
+	return file_device_credentials_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TransportAnswer) GetFault() *Fault {
@@ -274,6 +1070,34 @@ func (x *TransportAnswer) GetFault() *Fault {
 func (x *TransportAnswer) GetDevice() *DeviceInfo {
 	if x != nil {
 		return x.Device
+	}
+	return nil
+}
+
+func (x *TransportAnswer) GetProvisioned() *Provisioned {
+	if x != nil {
+		return x.Provisioned
+	}
+	return nil
+}
+
+func (x *TransportAnswer) GetPackage() *PackageInfo {
+	if x != nil {
+		return x.Package
+	}
+	return nil
+}
+
+func (x *TransportAnswer) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *TransportAnswer) GetKey() *DeviceKey {
+	if x != nil {
+		return x.Key
 	}
 	return nil
 }
@@ -293,13 +1117,21 @@ type DeviceInfo struct {
 	// version of the device when this was read; credentials_version likewise.
 	Version            int64 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
 	CredentialsVersion int64 `protobuf:"varint,10,opt,name=credentials_version,json=credentialsVersion,proto3" json:"credentials_version,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// queue its messages go to; "" is the main one.
+	QueueName string `protobuf:"bytes,11,opt,name=queue_name,json=queueName,proto3" json:"queue_name,omitempty"`
+	// overwrite_activity: what is heard of a gateway counts for the devices behind it.
+	OverwriteActivity bool `protobuf:"varint,12,opt,name=overwrite_activity,json=overwriteActivity,proto3" json:"overwrite_activity,omitempty"`
+	// options of the device's profile; absent: all are the default.
+	Options *ProfileOptions `protobuf:"bytes,13,opt,name=options,proto3" json:"options,omitempty"`
+	// rates of the tenant's profile; absent: the transport's settings.
+	Rates         *RateLimits `protobuf:"bytes,14,opt,name=rates,proto3" json:"rates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeviceInfo) Reset() {
 	*x = DeviceInfo{}
-	mi := &file_device_credentials_proto_msgTypes[4]
+	mi := &file_device_credentials_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -311,7 +1143,7 @@ func (x *DeviceInfo) String() string {
 func (*DeviceInfo) ProtoMessage() {}
 
 func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_device_credentials_proto_msgTypes[4]
+	mi := &file_device_credentials_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -324,7 +1156,7 @@ func (x *DeviceInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceInfo.ProtoReflect.Descriptor instead.
 func (*DeviceInfo) Descriptor() ([]byte, []int) {
-	return file_device_credentials_proto_rawDescGZIP(), []int{4}
+	return file_device_credentials_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeviceInfo) GetTenantId() []byte {
@@ -397,14 +1229,343 @@ func (x *DeviceInfo) GetCredentialsVersion() int64 {
 	return 0
 }
 
+func (x *DeviceInfo) GetQueueName() string {
+	if x != nil {
+		return x.QueueName
+	}
+	return ""
+}
+
+func (x *DeviceInfo) GetOverwriteActivity() bool {
+	if x != nil {
+		return x.OverwriteActivity
+	}
+	return false
+}
+
+func (x *DeviceInfo) GetOptions() *ProfileOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *DeviceInfo) GetRates() *RateLimits {
+	if x != nil {
+		return x.Rates
+	}
+	return nil
+}
+
+// ProfileOptions are what a device profile says about the transport (device-api §1.13, §4.5).
+type ProfileOptions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// telemetry_topic and attributes_topic are MQTT filters that replace the standard topics; attributes_subscribe_topic is one more
+	// filter for attribute updates. "" is none.
+	TelemetryTopic           string `protobuf:"bytes,1,opt,name=telemetry_topic,json=telemetryTopic,proto3" json:"telemetry_topic,omitempty"`
+	AttributesTopic          string `protobuf:"bytes,2,opt,name=attributes_topic,json=attributesTopic,proto3" json:"attributes_topic,omitempty"`
+	AttributesSubscribeTopic string `protobuf:"bytes,3,opt,name=attributes_subscribe_topic,json=attributesSubscribeTopic,proto3" json:"attributes_subscribe_topic,omitempty"`
+	// protobuf: payloads are messages of the schemas, proto3 texts of which the last message is meant. "" is no schema.
+	Protobuf          bool   `protobuf:"varint,4,opt,name=protobuf,proto3" json:"protobuf,omitempty"`
+	TelemetrySchema   string `protobuf:"bytes,5,opt,name=telemetry_schema,json=telemetrySchema,proto3" json:"telemetry_schema,omitempty"`
+	AttributesSchema  string `protobuf:"bytes,6,opt,name=attributes_schema,json=attributesSchema,proto3" json:"attributes_schema,omitempty"`
+	RpcRequestSchema  string `protobuf:"bytes,7,opt,name=rpc_request_schema,json=rpcRequestSchema,proto3" json:"rpc_request_schema,omitempty"`
+	RpcResponseSchema string `protobuf:"bytes,8,opt,name=rpc_response_schema,json=rpcResponseSchema,proto3" json:"rpc_response_schema,omitempty"`
+	// json_too: a payload that is no such message is read as JSON.
+	JsonToo bool `protobuf:"varint,9,opt,name=json_too,json=jsonToo,proto3" json:"json_too,omitempty"`
+	// json_downlinks: what goes to the standard (v1) topics is JSON nevertheless.
+	JsonDownlinks bool `protobuf:"varint,10,opt,name=json_downlinks,json=jsonDownlinks,proto3" json:"json_downlinks,omitempty"`
+	// acknowledge_invalid: before MQTT 5 a malformed payload is acknowledged instead of ending the connection.
+	AcknowledgeInvalid bool `protobuf:"varint,11,opt,name=acknowledge_invalid,json=acknowledgeInvalid,proto3" json:"acknowledge_invalid,omitempty"`
+	// power_mode is "" (always reachable), PSM or E_DRX; the device's own goes before its profile's. Times of 0 are the transport's own.
+	PowerMode          string `protobuf:"bytes,12,opt,name=power_mode,json=powerMode,proto3" json:"power_mode,omitempty"`
+	PsmActivityTimerMs int64  `protobuf:"varint,13,opt,name=psm_activity_timer_ms,json=psmActivityTimerMs,proto3" json:"psm_activity_timer_ms,omitempty"`
+	EdrxCycleMs        int64  `protobuf:"varint,14,opt,name=edrx_cycle_ms,json=edrxCycleMs,proto3" json:"edrx_cycle_ms,omitempty"`
+	PagingWindowMs     int64  `protobuf:"varint,15,opt,name=paging_window_ms,json=pagingWindowMs,proto3" json:"paging_window_ms,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *ProfileOptions) Reset() {
+	*x = ProfileOptions{}
+	mi := &file_device_credentials_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfileOptions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfileOptions) ProtoMessage() {}
+
+func (x *ProfileOptions) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfileOptions.ProtoReflect.Descriptor instead.
+func (*ProfileOptions) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ProfileOptions) GetTelemetryTopic() string {
+	if x != nil {
+		return x.TelemetryTopic
+	}
+	return ""
+}
+
+func (x *ProfileOptions) GetAttributesTopic() string {
+	if x != nil {
+		return x.AttributesTopic
+	}
+	return ""
+}
+
+func (x *ProfileOptions) GetAttributesSubscribeTopic() string {
+	if x != nil {
+		return x.AttributesSubscribeTopic
+	}
+	return ""
+}
+
+func (x *ProfileOptions) GetProtobuf() bool {
+	if x != nil {
+		return x.Protobuf
+	}
+	return false
+}
+
+func (x *ProfileOptions) GetTelemetrySchema() string {
+	if x != nil {
+		return x.TelemetrySchema
+	}
+	return ""
+}
+
+func (x *ProfileOptions) GetAttributesSchema() string {
+	if x != nil {
+		return x.AttributesSchema
+	}
+	return ""
+}
+
+func (x *ProfileOptions) GetRpcRequestSchema() string {
+	if x != nil {
+		return x.RpcRequestSchema
+	}
+	return ""
+}
+
+func (x *ProfileOptions) GetRpcResponseSchema() string {
+	if x != nil {
+		return x.RpcResponseSchema
+	}
+	return ""
+}
+
+func (x *ProfileOptions) GetJsonToo() bool {
+	if x != nil {
+		return x.JsonToo
+	}
+	return false
+}
+
+func (x *ProfileOptions) GetJsonDownlinks() bool {
+	if x != nil {
+		return x.JsonDownlinks
+	}
+	return false
+}
+
+func (x *ProfileOptions) GetAcknowledgeInvalid() bool {
+	if x != nil {
+		return x.AcknowledgeInvalid
+	}
+	return false
+}
+
+func (x *ProfileOptions) GetPowerMode() string {
+	if x != nil {
+		return x.PowerMode
+	}
+	return ""
+}
+
+func (x *ProfileOptions) GetPsmActivityTimerMs() int64 {
+	if x != nil {
+		return x.PsmActivityTimerMs
+	}
+	return 0
+}
+
+func (x *ProfileOptions) GetEdrxCycleMs() int64 {
+	if x != nil {
+		return x.EdrxCycleMs
+	}
+	return 0
+}
+
+func (x *ProfileOptions) GetPagingWindowMs() int64 {
+	if x != nil {
+		return x.PagingWindowMs
+	}
+	return 0
+}
+
+// RateLimits are rates written "capacity:seconds,…"; "" is none (device-api §1.14).
+type RateLimits struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tenant *RateLimit             `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Device *RateLimit             `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
+	// gateway is for what a gateway sends for the devices behind it, gateway_device for its own messages.
+	Gateway       *RateLimit `protobuf:"bytes,3,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	GatewayDevice *RateLimit `protobuf:"bytes,4,opt,name=gateway_device,json=gatewayDevice,proto3" json:"gateway_device,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimits) Reset() {
+	*x = RateLimits{}
+	mi := &file_device_credentials_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimits) ProtoMessage() {}
+
+func (x *RateLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimits.ProtoReflect.Descriptor instead.
+func (*RateLimits) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RateLimits) GetTenant() *RateLimit {
+	if x != nil {
+		return x.Tenant
+	}
+	return nil
+}
+
+func (x *RateLimits) GetDevice() *RateLimit {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+func (x *RateLimits) GetGateway() *RateLimit {
+	if x != nil {
+		return x.Gateway
+	}
+	return nil
+}
+
+func (x *RateLimits) GetGatewayDevice() *RateLimit {
+	if x != nil {
+		return x.GatewayDevice
+	}
+	return nil
+}
+
+type RateLimit struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Messages          string                 `protobuf:"bytes,1,opt,name=messages,proto3" json:"messages,omitempty"`
+	TelemetryMessages string                 `protobuf:"bytes,2,opt,name=telemetry_messages,json=telemetryMessages,proto3" json:"telemetry_messages,omitempty"`
+	TelemetryPoints   string                 `protobuf:"bytes,3,opt,name=telemetry_points,json=telemetryPoints,proto3" json:"telemetry_points,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *RateLimit) Reset() {
+	*x = RateLimit{}
+	mi := &file_device_credentials_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimit) ProtoMessage() {}
+
+func (x *RateLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_device_credentials_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
+func (*RateLimit) Descriptor() ([]byte, []int) {
+	return file_device_credentials_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RateLimit) GetMessages() string {
+	if x != nil {
+		return x.Messages
+	}
+	return ""
+}
+
+func (x *RateLimit) GetTelemetryMessages() string {
+	if x != nil {
+		return x.TelemetryMessages
+	}
+	return ""
+}
+
+func (x *RateLimit) GetTelemetryPoints() string {
+	if x != nil {
+		return x.TelemetryPoints
+	}
+	return ""
+}
+
 var File_device_credentials_proto protoreflect.FileDescriptor
 
 const file_device_credentials_proto_rawDesc = "" +
 	"\n" +
-	"\x18device_credentials.proto\x12\tsluice.v1\x1a\x14device_session.proto\"\xa0\x01\n" +
+	"\x18device_credentials.proto\x12\tsluice.v1\x1a\x14device_session.proto\"\xb2\x04\n" +
 	"\x10TransportRequest\x12A\n" +
 	"\x0evalidate_token\x18\x01 \x01(\v2\x18.sluice.v1.ValidateTokenH\x00R\rvalidateToken\x12A\n" +
-	"\x0evalidate_basic\x18\x02 \x01(\v2\x18.sluice.v1.ValidateBasicH\x00R\rvalidateBasicB\x06\n" +
+	"\x0evalidate_basic\x18\x02 \x01(\v2\x18.sluice.v1.ValidateBasicH\x00R\rvalidateBasic\x12S\n" +
+	"\x14validate_certificate\x18\x03 \x01(\v2\x1e.sluice.v1.ValidateCertificateH\x00R\x13validateCertificate\x12A\n" +
+	"\x0egateway_device\x18\x04 \x01(\v2\x18.sluice.v1.GatewayDeviceH\x00R\rgatewayDevice\x12G\n" +
+	"\x10provision_device\x18\x05 \x01(\v2\x1a.sluice.v1.ProvisionDeviceH\x00R\x0fprovisionDevice\x12;\n" +
+	"\ffind_package\x18\x06 \x01(\v2\x16.sluice.v1.FindPackageH\x00R\vfindPackage\x12;\n" +
+	"\fread_package\x18\a \x01(\v2\x16.sluice.v1.ReadPackageH\x00R\vreadPackage\x125\n" +
+	"\n" +
+	"shared_key\x18\b \x01(\v2\x14.sluice.v1.SharedKeyH\x00R\tsharedKeyB\x06\n" +
 	"\x04body\"%\n" +
 	"\rValidateToken\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\"\xaa\x01\n" +
@@ -413,10 +1574,68 @@ const file_device_credentials_proto_rawDesc = "" +
 	"\busername\x18\x02 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x03 \x01(\tR\bpassword\x12!\n" +
 	"\fhas_username\x18\x04 \x01(\bR\vhasUsername\x12!\n" +
-	"\fhas_password\x18\x05 \x01(\bR\vhasPassword\"h\n" +
+	"\fhas_password\x18\x05 \x01(\bR\vhasPassword\"+\n" +
+	"\x13ValidateCertificate\x12\x14\n" +
+	"\x05chain\x18\x01 \x03(\fR\x05chain\"'\n" +
+	"\tSharedKey\x12\x1a\n" +
+	"\bidentity\x18\x01 \x01(\tR\bidentity\"V\n" +
+	"\tDeviceKey\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1b\n" +
+	"\tclient_id\x18\x02 \x01(\tR\bclientId\x12\x1a\n" +
+	"\busername\x18\x03 \x01(\tR\busername\"\x8d\x01\n" +
+	"\rGatewayDevice\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\fR\btenantId\x12\x1d\n" +
+	"\n" +
+	"gateway_id\x18\x02 \x01(\fR\tgatewayId\x12\x1f\n" +
+	"\vdevice_name\x18\x03 \x01(\tR\n" +
+	"deviceName\x12\x1f\n" +
+	"\vdevice_type\x18\x04 \x01(\tR\n" +
+	"deviceType\"\xfc\x02\n" +
+	"\x0fProvisionDevice\x12#\n" +
+	"\rprovision_key\x18\x01 \x01(\tR\fprovisionKey\x12)\n" +
+	"\x10provision_secret\x18\x02 \x01(\tR\x0fprovisionSecret\x12\x1f\n" +
+	"\vdevice_name\x18\x03 \x01(\tR\n" +
+	"deviceName\x12&\n" +
+	"\x0fhas_device_name\x18\x04 \x01(\bR\rhasDeviceName\x12)\n" +
+	"\x10credentials_type\x18\x05 \x01(\tR\x0fcredentialsType\x12\x14\n" +
+	"\x05token\x18\x06 \x01(\tR\x05token\x12\x1b\n" +
+	"\tclient_id\x18\a \x01(\tR\bclientId\x12\x1a\n" +
+	"\busername\x18\b \x01(\tR\busername\x12\x1a\n" +
+	"\bpassword\x18\t \x01(\tR\bpassword\x12 \n" +
+	"\vcertificate\x18\n" +
+	" \x01(\tR\vcertificate\x12\x18\n" +
+	"\agateway\x18\v \x01(\bR\agateway\"\x93\x01\n" +
+	"\vProvisioned\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\tR\x06status\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12)\n" +
+	"\x10credentials_type\x18\x03 \x01(\tR\x0fcredentialsType\x12+\n" +
+	"\x11credentials_value\x18\x04 \x01(\tR\x10credentialsValue\"s\n" +
+	"\vFindPackage\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\fR\btenantId\x12\x1b\n" +
+	"\tdevice_id\x18\x02 \x01(\fR\bdeviceId\x12*\n" +
+	"\x04type\x18\x03 \x01(\x0e2\x16.sluice.v1.PackageTypeR\x04type\"\xc2\x01\n" +
+	"\vPackageInfo\x12\x1d\n" +
+	"\n" +
+	"package_id\x18\x01 \x01(\fR\tpackageId\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x1b\n" +
+	"\tfile_name\x18\x05 \x01(\tR\bfileName\x12!\n" +
+	"\fcontent_type\x18\x06 \x01(\tR\vcontentType\x12\x10\n" +
+	"\x03url\x18\a \x01(\tR\x03url\"y\n" +
+	"\vReadPackage\x12\x1b\n" +
+	"\ttenant_id\x18\x01 \x01(\fR\btenantId\x12\x1d\n" +
+	"\n" +
+	"package_id\x18\x02 \x01(\fR\tpackageId\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
+	"\x06length\x18\x04 \x01(\x05R\x06length\"\x90\x02\n" +
 	"\x0fTransportAnswer\x12&\n" +
 	"\x05fault\x18\x01 \x01(\v2\x10.sluice.v1.FaultR\x05fault\x12-\n" +
-	"\x06device\x18\x02 \x01(\v2\x15.sluice.v1.DeviceInfoR\x06device\"\xe1\x02\n" +
+	"\x06device\x18\x02 \x01(\v2\x15.sluice.v1.DeviceInfoR\x06device\x128\n" +
+	"\vprovisioned\x18\x03 \x01(\v2\x16.sluice.v1.ProvisionedR\vprovisioned\x120\n" +
+	"\apackage\x18\x04 \x01(\v2\x16.sluice.v1.PackageInfoR\apackage\x12\x12\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\x12&\n" +
+	"\x03key\x18\x06 \x01(\v2\x14.sluice.v1.DeviceKeyR\x03key\"\x91\x04\n" +
 	"\n" +
 	"DeviceInfo\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\fR\btenantId\x12\x1b\n" +
@@ -432,7 +1651,43 @@ const file_device_credentials_proto_rawDesc = "" +
 	"\x0etransport_type\x18\b \x01(\tR\rtransportType\x12\x18\n" +
 	"\aversion\x18\t \x01(\x03R\aversion\x12/\n" +
 	"\x13credentials_version\x18\n" +
-	" \x01(\x03R\x12credentialsVersionB1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
+	" \x01(\x03R\x12credentialsVersion\x12\x1d\n" +
+	"\n" +
+	"queue_name\x18\v \x01(\tR\tqueueName\x12-\n" +
+	"\x12overwrite_activity\x18\f \x01(\bR\x11overwriteActivity\x123\n" +
+	"\aoptions\x18\r \x01(\v2\x19.sluice.v1.ProfileOptionsR\aoptions\x12+\n" +
+	"\x05rates\x18\x0e \x01(\v2\x15.sluice.v1.RateLimitsR\x05rates\"\x87\x05\n" +
+	"\x0eProfileOptions\x12'\n" +
+	"\x0ftelemetry_topic\x18\x01 \x01(\tR\x0etelemetryTopic\x12)\n" +
+	"\x10attributes_topic\x18\x02 \x01(\tR\x0fattributesTopic\x12<\n" +
+	"\x1aattributes_subscribe_topic\x18\x03 \x01(\tR\x18attributesSubscribeTopic\x12\x1a\n" +
+	"\bprotobuf\x18\x04 \x01(\bR\bprotobuf\x12)\n" +
+	"\x10telemetry_schema\x18\x05 \x01(\tR\x0ftelemetrySchema\x12+\n" +
+	"\x11attributes_schema\x18\x06 \x01(\tR\x10attributesSchema\x12,\n" +
+	"\x12rpc_request_schema\x18\a \x01(\tR\x10rpcRequestSchema\x12.\n" +
+	"\x13rpc_response_schema\x18\b \x01(\tR\x11rpcResponseSchema\x12\x19\n" +
+	"\bjson_too\x18\t \x01(\bR\ajsonToo\x12%\n" +
+	"\x0ejson_downlinks\x18\n" +
+	" \x01(\bR\rjsonDownlinks\x12/\n" +
+	"\x13acknowledge_invalid\x18\v \x01(\bR\x12acknowledgeInvalid\x12\x1d\n" +
+	"\n" +
+	"power_mode\x18\f \x01(\tR\tpowerMode\x121\n" +
+	"\x15psm_activity_timer_ms\x18\r \x01(\x03R\x12psmActivityTimerMs\x12\"\n" +
+	"\redrx_cycle_ms\x18\x0e \x01(\x03R\vedrxCycleMs\x12(\n" +
+	"\x10paging_window_ms\x18\x0f \x01(\x03R\x0epagingWindowMs\"\xd5\x01\n" +
+	"\n" +
+	"RateLimits\x12,\n" +
+	"\x06tenant\x18\x01 \x01(\v2\x14.sluice.v1.RateLimitR\x06tenant\x12,\n" +
+	"\x06device\x18\x02 \x01(\v2\x14.sluice.v1.RateLimitR\x06device\x12.\n" +
+	"\agateway\x18\x03 \x01(\v2\x14.sluice.v1.RateLimitR\agateway\x12;\n" +
+	"\x0egateway_device\x18\x04 \x01(\v2\x14.sluice.v1.RateLimitR\rgatewayDevice\"\x81\x01\n" +
+	"\tRateLimit\x12\x1a\n" +
+	"\bmessages\x18\x01 \x01(\tR\bmessages\x12-\n" +
+	"\x12telemetry_messages\x18\x02 \x01(\tR\x11telemetryMessages\x12)\n" +
+	"\x10telemetry_points\x18\x03 \x01(\tR\x0ftelemetryPoints*)\n" +
+	"\vPackageType\x12\f\n" +
+	"\bFIRMWARE\x10\x00\x12\f\n" +
+	"\bSOFTWARE\x10\x01B1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
 
 var (
 	file_device_credentials_proto_rawDescOnce sync.Once
@@ -446,25 +1701,55 @@ func file_device_credentials_proto_rawDescGZIP() []byte {
 	return file_device_credentials_proto_rawDescData
 }
 
-var file_device_credentials_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_device_credentials_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_device_credentials_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_device_credentials_proto_goTypes = []any{
-	(*TransportRequest)(nil), // 0: sluice.v1.TransportRequest
-	(*ValidateToken)(nil),    // 1: sluice.v1.ValidateToken
-	(*ValidateBasic)(nil),    // 2: sluice.v1.ValidateBasic
-	(*TransportAnswer)(nil),  // 3: sluice.v1.TransportAnswer
-	(*DeviceInfo)(nil),       // 4: sluice.v1.DeviceInfo
-	(*Fault)(nil),            // 5: sluice.v1.Fault
+	(PackageType)(0),            // 0: sluice.v1.PackageType
+	(*TransportRequest)(nil),    // 1: sluice.v1.TransportRequest
+	(*ValidateToken)(nil),       // 2: sluice.v1.ValidateToken
+	(*ValidateBasic)(nil),       // 3: sluice.v1.ValidateBasic
+	(*ValidateCertificate)(nil), // 4: sluice.v1.ValidateCertificate
+	(*SharedKey)(nil),           // 5: sluice.v1.SharedKey
+	(*DeviceKey)(nil),           // 6: sluice.v1.DeviceKey
+	(*GatewayDevice)(nil),       // 7: sluice.v1.GatewayDevice
+	(*ProvisionDevice)(nil),     // 8: sluice.v1.ProvisionDevice
+	(*Provisioned)(nil),         // 9: sluice.v1.Provisioned
+	(*FindPackage)(nil),         // 10: sluice.v1.FindPackage
+	(*PackageInfo)(nil),         // 11: sluice.v1.PackageInfo
+	(*ReadPackage)(nil),         // 12: sluice.v1.ReadPackage
+	(*TransportAnswer)(nil),     // 13: sluice.v1.TransportAnswer
+	(*DeviceInfo)(nil),          // 14: sluice.v1.DeviceInfo
+	(*ProfileOptions)(nil),      // 15: sluice.v1.ProfileOptions
+	(*RateLimits)(nil),          // 16: sluice.v1.RateLimits
+	(*RateLimit)(nil),           // 17: sluice.v1.RateLimit
+	(*Fault)(nil),               // 18: sluice.v1.Fault
 }
 var file_device_credentials_proto_depIdxs = []int32{
-	1, // 0: sluice.v1.TransportRequest.validate_token:type_name -> sluice.v1.ValidateToken
-	2, // 1: sluice.v1.TransportRequest.validate_basic:type_name -> sluice.v1.ValidateBasic
-	5, // 2: sluice.v1.TransportAnswer.fault:type_name -> sluice.v1.Fault
-	4, // 3: sluice.v1.TransportAnswer.device:type_name -> sluice.v1.DeviceInfo
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	2,  // 0: sluice.v1.TransportRequest.validate_token:type_name -> sluice.v1.ValidateToken
+	3,  // 1: sluice.v1.TransportRequest.validate_basic:type_name -> sluice.v1.ValidateBasic
+	4,  // 2: sluice.v1.TransportRequest.validate_certificate:type_name -> sluice.v1.ValidateCertificate
+	7,  // 3: sluice.v1.TransportRequest.gateway_device:type_name -> sluice.v1.GatewayDevice
+	8,  // 4: sluice.v1.TransportRequest.provision_device:type_name -> sluice.v1.ProvisionDevice
+	10, // 5: sluice.v1.TransportRequest.find_package:type_name -> sluice.v1.FindPackage
+	12, // 6: sluice.v1.TransportRequest.read_package:type_name -> sluice.v1.ReadPackage
+	5,  // 7: sluice.v1.TransportRequest.shared_key:type_name -> sluice.v1.SharedKey
+	0,  // 8: sluice.v1.FindPackage.type:type_name -> sluice.v1.PackageType
+	18, // 9: sluice.v1.TransportAnswer.fault:type_name -> sluice.v1.Fault
+	14, // 10: sluice.v1.TransportAnswer.device:type_name -> sluice.v1.DeviceInfo
+	9,  // 11: sluice.v1.TransportAnswer.provisioned:type_name -> sluice.v1.Provisioned
+	11, // 12: sluice.v1.TransportAnswer.package:type_name -> sluice.v1.PackageInfo
+	6,  // 13: sluice.v1.TransportAnswer.key:type_name -> sluice.v1.DeviceKey
+	15, // 14: sluice.v1.DeviceInfo.options:type_name -> sluice.v1.ProfileOptions
+	16, // 15: sluice.v1.DeviceInfo.rates:type_name -> sluice.v1.RateLimits
+	17, // 16: sluice.v1.RateLimits.tenant:type_name -> sluice.v1.RateLimit
+	17, // 17: sluice.v1.RateLimits.device:type_name -> sluice.v1.RateLimit
+	17, // 18: sluice.v1.RateLimits.gateway:type_name -> sluice.v1.RateLimit
+	17, // 19: sluice.v1.RateLimits.gateway_device:type_name -> sluice.v1.RateLimit
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_device_credentials_proto_init() }
@@ -476,19 +1761,26 @@ func file_device_credentials_proto_init() {
 	file_device_credentials_proto_msgTypes[0].OneofWrappers = []any{
 		(*TransportRequest_ValidateToken)(nil),
 		(*TransportRequest_ValidateBasic)(nil),
+		(*TransportRequest_ValidateCertificate)(nil),
+		(*TransportRequest_GatewayDevice)(nil),
+		(*TransportRequest_ProvisionDevice)(nil),
+		(*TransportRequest_FindPackage)(nil),
+		(*TransportRequest_ReadPackage)(nil),
+		(*TransportRequest_SharedKey)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_device_credentials_proto_rawDesc), len(file_device_credentials_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   5,
+			NumEnums:      1,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_device_credentials_proto_goTypes,
 		DependencyIndexes: file_device_credentials_proto_depIdxs,
+		EnumInfos:         file_device_credentials_proto_enumTypes,
 		MessageInfos:      file_device_credentials_proto_msgTypes,
 	}.Build()
 	File_device_credentials_proto = out.File

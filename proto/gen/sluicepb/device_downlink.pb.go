@@ -28,6 +28,7 @@ const (
 	CloseReason_CREDENTIALS_CHANGED      CloseReason = 1
 	CloseReason_DEVICE_DELETED           CloseReason = 2
 	CloseReason_TAKEN_OVER               CloseReason = 3
+	CloseReason_RPC_NOT_DELIVERED        CloseReason = 4
 )
 
 // Enum value maps for CloseReason.
@@ -37,12 +38,14 @@ var (
 		1: "CREDENTIALS_CHANGED",
 		2: "DEVICE_DELETED",
 		3: "TAKEN_OVER",
+		4: "RPC_NOT_DELIVERED",
 	}
 	CloseReason_value = map[string]int32{
 		"CLOSE_REASON_UNSPECIFIED": 0,
 		"CREDENTIALS_CHANGED":      1,
 		"DEVICE_DELETED":           2,
 		"TAKEN_OVER":               3,
+		"RPC_NOT_DELIVERED":        4,
 	}
 )
 
@@ -82,6 +85,8 @@ type DeviceDownlink struct {
 	//
 	//	*DeviceDownlink_AttributesUpdated
 	//	*DeviceDownlink_CloseSession
+	//	*DeviceDownlink_RpcRequest
+	//	*DeviceDownlink_RpcAnswer
 	Body          isDeviceDownlink_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -156,6 +161,24 @@ func (x *DeviceDownlink) GetCloseSession() *CloseSession {
 	return nil
 }
 
+func (x *DeviceDownlink) GetRpcRequest() *RpcRequest {
+	if x != nil {
+		if x, ok := x.Body.(*DeviceDownlink_RpcRequest); ok {
+			return x.RpcRequest
+		}
+	}
+	return nil
+}
+
+func (x *DeviceDownlink) GetRpcAnswer() *RpcAnswer {
+	if x != nil {
+		if x, ok := x.Body.(*DeviceDownlink_RpcAnswer); ok {
+			return x.RpcAnswer
+		}
+	}
+	return nil
+}
+
 type isDeviceDownlink_Body interface {
 	isDeviceDownlink_Body()
 }
@@ -168,9 +191,199 @@ type DeviceDownlink_CloseSession struct {
 	CloseSession *CloseSession `protobuf:"bytes,11,opt,name=close_session,json=closeSession,proto3,oneof"`
 }
 
+type DeviceDownlink_RpcRequest struct {
+	RpcRequest *RpcRequest `protobuf:"bytes,12,opt,name=rpc_request,json=rpcRequest,proto3,oneof"`
+}
+
+type DeviceDownlink_RpcAnswer struct {
+	RpcAnswer *RpcAnswer `protobuf:"bytes,13,opt,name=rpc_answer,json=rpcAnswer,proto3,oneof"`
+}
+
 func (*DeviceDownlink_AttributesUpdated) isDeviceDownlink_Body() {}
 
 func (*DeviceDownlink_CloseSession) isDeviceDownlink_Body() {}
+
+func (*DeviceDownlink_RpcRequest) isDeviceDownlink_Body() {}
+
+func (*DeviceDownlink_RpcAnswer) isDeviceDownlink_Body() {}
+
+// RpcRequest is a request to the device; what becomes of it goes back as RpcProgress and RpcReply.
+type RpcRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request_id counts the device's requests from 0; it starts anew with every owner.
+	RequestId int32  `protobuf:"varint,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Method    string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	// params is JSON text.
+	Params string `protobuf:"bytes,3,opt,name=params,proto3" json:"params,omitempty"`
+	// rpc_id (16 bytes) names the request among all.
+	RpcId []byte `protobuf:"bytes,4,opt,name=rpc_id,json=rpcId,proto3" json:"rpc_id,omitempty"`
+	// expires_at_ms is when nobody waits for it any more, by the platform's clock.
+	ExpiresAtMs int64 `protobuf:"varint,5,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
+	OneWay      bool  `protobuf:"varint,6,opt,name=one_way,json=oneWay,proto3" json:"one_way,omitempty"`
+	Persistent  bool  `protobuf:"varint,7,opt,name=persistent,proto3" json:"persistent,omitempty"`
+	// acknowledge_within_ms is how long the device has to acknowledge a persistent request, where the protocol can tell.
+	AcknowledgeWithinMs int64 `protobuf:"varint,8,opt,name=acknowledge_within_ms,json=acknowledgeWithinMs,proto3" json:"acknowledge_within_ms,omitempty"`
+	// again: the request was sent before, and was not acknowledged.
+	Again         bool `protobuf:"varint,9,opt,name=again,proto3" json:"again,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RpcRequest) Reset() {
+	*x = RpcRequest{}
+	mi := &file_device_downlink_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RpcRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RpcRequest) ProtoMessage() {}
+
+func (x *RpcRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_device_downlink_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RpcRequest.ProtoReflect.Descriptor instead.
+func (*RpcRequest) Descriptor() ([]byte, []int) {
+	return file_device_downlink_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RpcRequest) GetRequestId() int32 {
+	if x != nil {
+		return x.RequestId
+	}
+	return 0
+}
+
+func (x *RpcRequest) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *RpcRequest) GetParams() string {
+	if x != nil {
+		return x.Params
+	}
+	return ""
+}
+
+func (x *RpcRequest) GetRpcId() []byte {
+	if x != nil {
+		return x.RpcId
+	}
+	return nil
+}
+
+func (x *RpcRequest) GetExpiresAtMs() int64 {
+	if x != nil {
+		return x.ExpiresAtMs
+	}
+	return 0
+}
+
+func (x *RpcRequest) GetOneWay() bool {
+	if x != nil {
+		return x.OneWay
+	}
+	return false
+}
+
+func (x *RpcRequest) GetPersistent() bool {
+	if x != nil {
+		return x.Persistent
+	}
+	return false
+}
+
+func (x *RpcRequest) GetAcknowledgeWithinMs() int64 {
+	if x != nil {
+		return x.AcknowledgeWithinMs
+	}
+	return 0
+}
+
+func (x *RpcRequest) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
+}
+
+// RpcAnswer is what a rule chain answers a device's own request (TO_SERVER_RPC_REQUEST) with. session_id of the downlink is the
+// message's metadata sessionId.
+type RpcAnswer struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	RequestId int32                  `protobuf:"varint,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// payload is JSON text; error is set instead when there is none.
+	Payload       string `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
+	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RpcAnswer) Reset() {
+	*x = RpcAnswer{}
+	mi := &file_device_downlink_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RpcAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RpcAnswer) ProtoMessage() {}
+
+func (x *RpcAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_device_downlink_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RpcAnswer.ProtoReflect.Descriptor instead.
+func (*RpcAnswer) Descriptor() ([]byte, []int) {
+	return file_device_downlink_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RpcAnswer) GetRequestId() int32 {
+	if x != nil {
+		return x.RequestId
+	}
+	return 0
+}
+
+func (x *RpcAnswer) GetPayload() string {
+	if x != nil {
+		return x.Payload
+	}
+	return ""
+}
+
+func (x *RpcAnswer) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
 
 type AttributesUpdated struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -182,7 +395,7 @@ type AttributesUpdated struct {
 
 func (x *AttributesUpdated) Reset() {
 	*x = AttributesUpdated{}
-	mi := &file_device_downlink_proto_msgTypes[1]
+	mi := &file_device_downlink_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -194,7 +407,7 @@ func (x *AttributesUpdated) String() string {
 func (*AttributesUpdated) ProtoMessage() {}
 
 func (x *AttributesUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_device_downlink_proto_msgTypes[1]
+	mi := &file_device_downlink_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -207,7 +420,7 @@ func (x *AttributesUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttributesUpdated.ProtoReflect.Descriptor instead.
 func (*AttributesUpdated) Descriptor() ([]byte, []int) {
-	return file_device_downlink_proto_rawDescGZIP(), []int{1}
+	return file_device_downlink_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AttributesUpdated) GetUpdated() []*KeyValue {
@@ -233,7 +446,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_device_downlink_proto_msgTypes[2]
+	mi := &file_device_downlink_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -245,7 +458,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_device_downlink_proto_msgTypes[2]
+	mi := &file_device_downlink_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -258,7 +471,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_device_downlink_proto_rawDescGZIP(), []int{2}
+	return file_device_downlink_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CloseSession) GetReason() CloseReason {
@@ -272,26 +485,50 @@ var File_device_downlink_proto protoreflect.FileDescriptor
 
 const file_device_downlink_proto_rawDesc = "" +
 	"\n" +
-	"\x15device_downlink.proto\x12\tsluice.v1\x1a\vvalue.proto\"\xe3\x01\n" +
+	"\x15device_downlink.proto\x12\tsluice.v1\x1a\vvalue.proto\"\xd4\x02\n" +
 	"\x0eDeviceDownlink\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x1b\n" +
 	"\tdevice_id\x18\x02 \x01(\fR\bdeviceId\x12M\n" +
 	"\x12attributes_updated\x18\n" +
 	" \x01(\v2\x1c.sluice.v1.AttributesUpdatedH\x00R\x11attributesUpdated\x12>\n" +
-	"\rclose_session\x18\v \x01(\v2\x17.sluice.v1.CloseSessionH\x00R\fcloseSessionB\x06\n" +
-	"\x04body\"\\\n" +
+	"\rclose_session\x18\v \x01(\v2\x17.sluice.v1.CloseSessionH\x00R\fcloseSession\x128\n" +
+	"\vrpc_request\x18\f \x01(\v2\x15.sluice.v1.RpcRequestH\x00R\n" +
+	"rpcRequest\x125\n" +
+	"\n" +
+	"rpc_answer\x18\r \x01(\v2\x14.sluice.v1.RpcAnswerH\x00R\trpcAnswerB\x06\n" +
+	"\x04body\"\x99\x02\n" +
+	"\n" +
+	"RpcRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\x05R\trequestId\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\x12\x16\n" +
+	"\x06params\x18\x03 \x01(\tR\x06params\x12\x15\n" +
+	"\x06rpc_id\x18\x04 \x01(\fR\x05rpcId\x12\"\n" +
+	"\rexpires_at_ms\x18\x05 \x01(\x03R\vexpiresAtMs\x12\x17\n" +
+	"\aone_way\x18\x06 \x01(\bR\x06oneWay\x12\x1e\n" +
+	"\n" +
+	"persistent\x18\a \x01(\bR\n" +
+	"persistent\x122\n" +
+	"\x15acknowledge_within_ms\x18\b \x01(\x03R\x13acknowledgeWithinMs\x12\x14\n" +
+	"\x05again\x18\t \x01(\bR\x05again\"Z\n" +
+	"\tRpcAnswer\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\x05R\trequestId\x12\x18\n" +
+	"\apayload\x18\x02 \x01(\tR\apayload\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\\\n" +
 	"\x11AttributesUpdated\x12-\n" +
 	"\aupdated\x18\x01 \x03(\v2\x13.sluice.v1.KeyValueR\aupdated\x12\x18\n" +
 	"\adeleted\x18\x02 \x03(\tR\adeleted\">\n" +
 	"\fCloseSession\x12.\n" +
-	"\x06reason\x18\x01 \x01(\x0e2\x16.sluice.v1.CloseReasonR\x06reason*h\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x16.sluice.v1.CloseReasonR\x06reason*\x7f\n" +
 	"\vCloseReason\x12\x1c\n" +
 	"\x18CLOSE_REASON_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CREDENTIALS_CHANGED\x10\x01\x12\x12\n" +
 	"\x0eDEVICE_DELETED\x10\x02\x12\x0e\n" +
 	"\n" +
-	"TAKEN_OVER\x10\x03B1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
+	"TAKEN_OVER\x10\x03\x12\x15\n" +
+	"\x11RPC_NOT_DELIVERED\x10\x04B1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
 
 var (
 	file_device_downlink_proto_rawDescOnce sync.Once
@@ -306,24 +543,28 @@ func file_device_downlink_proto_rawDescGZIP() []byte {
 }
 
 var file_device_downlink_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_device_downlink_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_device_downlink_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_device_downlink_proto_goTypes = []any{
 	(CloseReason)(0),          // 0: sluice.v1.CloseReason
 	(*DeviceDownlink)(nil),    // 1: sluice.v1.DeviceDownlink
-	(*AttributesUpdated)(nil), // 2: sluice.v1.AttributesUpdated
-	(*CloseSession)(nil),      // 3: sluice.v1.CloseSession
-	(*KeyValue)(nil),          // 4: sluice.v1.KeyValue
+	(*RpcRequest)(nil),        // 2: sluice.v1.RpcRequest
+	(*RpcAnswer)(nil),         // 3: sluice.v1.RpcAnswer
+	(*AttributesUpdated)(nil), // 4: sluice.v1.AttributesUpdated
+	(*CloseSession)(nil),      // 5: sluice.v1.CloseSession
+	(*KeyValue)(nil),          // 6: sluice.v1.KeyValue
 }
 var file_device_downlink_proto_depIdxs = []int32{
-	2, // 0: sluice.v1.DeviceDownlink.attributes_updated:type_name -> sluice.v1.AttributesUpdated
-	3, // 1: sluice.v1.DeviceDownlink.close_session:type_name -> sluice.v1.CloseSession
-	4, // 2: sluice.v1.AttributesUpdated.updated:type_name -> sluice.v1.KeyValue
-	0, // 3: sluice.v1.CloseSession.reason:type_name -> sluice.v1.CloseReason
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4, // 0: sluice.v1.DeviceDownlink.attributes_updated:type_name -> sluice.v1.AttributesUpdated
+	5, // 1: sluice.v1.DeviceDownlink.close_session:type_name -> sluice.v1.CloseSession
+	2, // 2: sluice.v1.DeviceDownlink.rpc_request:type_name -> sluice.v1.RpcRequest
+	3, // 3: sluice.v1.DeviceDownlink.rpc_answer:type_name -> sluice.v1.RpcAnswer
+	6, // 4: sluice.v1.AttributesUpdated.updated:type_name -> sluice.v1.KeyValue
+	0, // 5: sluice.v1.CloseSession.reason:type_name -> sluice.v1.CloseReason
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_device_downlink_proto_init() }
@@ -335,6 +576,8 @@ func file_device_downlink_proto_init() {
 	file_device_downlink_proto_msgTypes[0].OneofWrappers = []any{
 		(*DeviceDownlink_AttributesUpdated)(nil),
 		(*DeviceDownlink_CloseSession)(nil),
+		(*DeviceDownlink_RpcRequest)(nil),
+		(*DeviceDownlink_RpcAnswer)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -342,7 +585,7 @@ func file_device_downlink_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_device_downlink_proto_rawDesc), len(file_device_downlink_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

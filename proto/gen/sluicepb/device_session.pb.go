@@ -21,6 +21,113 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type RpcStage int32
+
+const (
+	// RPC_SENT: written; an acknowledgement may follow.
+	RpcStage_RPC_SENT RpcStage = 0
+	// RPC_DELIVERED: the device acknowledged it, or the protocol knows no acknowledgement.
+	RpcStage_RPC_DELIVERED RpcStage = 1
+	// RPC_TIMED_OUT: it was not acknowledged in time.
+	RpcStage_RPC_TIMED_OUT RpcStage = 2
+	// RPC_UNSENT: it could not be written (too large for the client, say).
+	RpcStage_RPC_UNSENT RpcStage = 3
+)
+
+// Enum value maps for RpcStage.
+var (
+	RpcStage_name = map[int32]string{
+		0: "RPC_SENT",
+		1: "RPC_DELIVERED",
+		2: "RPC_TIMED_OUT",
+		3: "RPC_UNSENT",
+	}
+	RpcStage_value = map[string]int32{
+		"RPC_SENT":      0,
+		"RPC_DELIVERED": 1,
+		"RPC_TIMED_OUT": 2,
+		"RPC_UNSENT":    3,
+	}
+)
+
+func (x RpcStage) Enum() *RpcStage {
+	p := new(RpcStage)
+	*p = x
+	return p
+}
+
+func (x RpcStage) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RpcStage) Descriptor() protoreflect.EnumDescriptor {
+	return file_device_session_proto_enumTypes[0].Descriptor()
+}
+
+func (RpcStage) Type() protoreflect.EnumType {
+	return &file_device_session_proto_enumTypes[0]
+}
+
+func (x RpcStage) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RpcStage.Descriptor instead.
+func (RpcStage) EnumDescriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{0}
+}
+
+type RpcOutcome int32
+
+const (
+	// RPC_ANSWERED: document is what the device sent; of a one-way request, a session has it.
+	RpcOutcome_RPC_ANSWERED     RpcOutcome = 0
+	RpcOutcome_RPC_NOT_ANSWERED RpcOutcome = 1
+	// RPC_NOT_CONNECTED: nor was there a session to take it.
+	RpcOutcome_RPC_NOT_CONNECTED RpcOutcome = 2
+)
+
+// Enum value maps for RpcOutcome.
+var (
+	RpcOutcome_name = map[int32]string{
+		0: "RPC_ANSWERED",
+		1: "RPC_NOT_ANSWERED",
+		2: "RPC_NOT_CONNECTED",
+	}
+	RpcOutcome_value = map[string]int32{
+		"RPC_ANSWERED":      0,
+		"RPC_NOT_ANSWERED":  1,
+		"RPC_NOT_CONNECTED": 2,
+	}
+)
+
+func (x RpcOutcome) Enum() *RpcOutcome {
+	p := new(RpcOutcome)
+	*p = x
+	return p
+}
+
+func (x RpcOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RpcOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_device_session_proto_enumTypes[1].Descriptor()
+}
+
+func (RpcOutcome) Type() protoreflect.EnumType {
+	return &file_device_session_proto_enumTypes[1]
+}
+
+func (x RpcOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RpcOutcome.Descriptor instead.
+func (RpcOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{1}
+}
+
 // CoreMessage is what transports and REST tell the owner of an entity. Topic tb.core, key = entity id.
 // Those marked (call) are answered with a CoreAnswer on the caller's reply topic.
 type CoreMessage struct {
@@ -40,6 +147,14 @@ type CoreMessage struct {
 	//	*CoreMessage_EntityLifecycle
 	//	*CoreMessage_Watch
 	//	*CoreMessage_Unwatch
+	//	*CoreMessage_Trace
+	//	*CoreMessage_Source
+	//	*CoreMessage_SessionSubscribed
+	//	*CoreMessage_RpcProgress
+	//	*CoreMessage_RpcReply
+	//	*CoreMessage_SendRpc
+	//	*CoreMessage_DeleteRpc
+	//	*CoreMessage_Claim
 	Body          isCoreMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -195,6 +310,78 @@ func (x *CoreMessage) GetUnwatch() *UnwatchEntities {
 	return nil
 }
 
+func (x *CoreMessage) GetTrace() *TraceRequest {
+	if x != nil {
+		if x, ok := x.Body.(*CoreMessage_Trace); ok {
+			return x.Trace
+		}
+	}
+	return nil
+}
+
+func (x *CoreMessage) GetSource() *SourceChanged {
+	if x != nil {
+		if x, ok := x.Body.(*CoreMessage_Source); ok {
+			return x.Source
+		}
+	}
+	return nil
+}
+
+func (x *CoreMessage) GetSessionSubscribed() *SessionSubscribed {
+	if x != nil {
+		if x, ok := x.Body.(*CoreMessage_SessionSubscribed); ok {
+			return x.SessionSubscribed
+		}
+	}
+	return nil
+}
+
+func (x *CoreMessage) GetRpcProgress() *RpcProgress {
+	if x != nil {
+		if x, ok := x.Body.(*CoreMessage_RpcProgress); ok {
+			return x.RpcProgress
+		}
+	}
+	return nil
+}
+
+func (x *CoreMessage) GetRpcReply() *RpcReply {
+	if x != nil {
+		if x, ok := x.Body.(*CoreMessage_RpcReply); ok {
+			return x.RpcReply
+		}
+	}
+	return nil
+}
+
+func (x *CoreMessage) GetSendRpc() *SendRpc {
+	if x != nil {
+		if x, ok := x.Body.(*CoreMessage_SendRpc); ok {
+			return x.SendRpc
+		}
+	}
+	return nil
+}
+
+func (x *CoreMessage) GetDeleteRpc() *DeleteRpc {
+	if x != nil {
+		if x, ok := x.Body.(*CoreMessage_DeleteRpc); ok {
+			return x.DeleteRpc
+		}
+	}
+	return nil
+}
+
+func (x *CoreMessage) GetClaim() *ClaimDevice {
+	if x != nil {
+		if x, ok := x.Body.(*CoreMessage_Claim); ok {
+			return x.Claim
+		}
+	}
+	return nil
+}
+
 type isCoreMessage_Body interface {
 	isCoreMessage_Body()
 }
@@ -243,6 +430,38 @@ type CoreMessage_Unwatch struct {
 	Unwatch *UnwatchEntities `protobuf:"bytes,20,opt,name=unwatch,proto3,oneof"`
 }
 
+type CoreMessage_Trace struct {
+	Trace *TraceRequest `protobuf:"bytes,21,opt,name=trace,proto3,oneof"` // (call)
+}
+
+type CoreMessage_Source struct {
+	Source *SourceChanged `protobuf:"bytes,22,opt,name=source,proto3,oneof"`
+}
+
+type CoreMessage_SessionSubscribed struct {
+	SessionSubscribed *SessionSubscribed `protobuf:"bytes,23,opt,name=session_subscribed,json=sessionSubscribed,proto3,oneof"`
+}
+
+type CoreMessage_RpcProgress struct {
+	RpcProgress *RpcProgress `protobuf:"bytes,24,opt,name=rpc_progress,json=rpcProgress,proto3,oneof"`
+}
+
+type CoreMessage_RpcReply struct {
+	RpcReply *RpcReply `protobuf:"bytes,25,opt,name=rpc_reply,json=rpcReply,proto3,oneof"`
+}
+
+type CoreMessage_SendRpc struct {
+	SendRpc *SendRpc `protobuf:"bytes,26,opt,name=send_rpc,json=sendRpc,proto3,oneof"` // (call; answered when the device has, or it is taken on if persistent)
+}
+
+type CoreMessage_DeleteRpc struct {
+	DeleteRpc *DeleteRpc `protobuf:"bytes,27,opt,name=delete_rpc,json=deleteRpc,proto3,oneof"` // (call)
+}
+
+type CoreMessage_Claim struct {
+	Claim *ClaimDevice `protobuf:"bytes,28,opt,name=claim,proto3,oneof"`
+}
+
 func (*CoreMessage_SessionOpened) isCoreMessage_Body() {}
 
 func (*CoreMessage_SessionClosed) isCoreMessage_Body() {}
@@ -265,6 +484,22 @@ func (*CoreMessage_Watch) isCoreMessage_Body() {}
 
 func (*CoreMessage_Unwatch) isCoreMessage_Body() {}
 
+func (*CoreMessage_Trace) isCoreMessage_Body() {}
+
+func (*CoreMessage_Source) isCoreMessage_Body() {}
+
+func (*CoreMessage_SessionSubscribed) isCoreMessage_Body() {}
+
+func (*CoreMessage_RpcProgress) isCoreMessage_Body() {}
+
+func (*CoreMessage_RpcReply) isCoreMessage_Body() {}
+
+func (*CoreMessage_SendRpc) isCoreMessage_Body() {}
+
+func (*CoreMessage_DeleteRpc) isCoreMessage_Body() {}
+
+func (*CoreMessage_Claim) isCoreMessage_Body() {}
+
 type SessionOpened struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	SessionId []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -274,7 +509,14 @@ type SessionOpened struct {
 	Transport     string `protobuf:"bytes,4,opt,name=transport,proto3" json:"transport,omitempty"`
 	// again: the session is announced once more, to be remembered or to a new owner. It does not take over from one that
 	// was opened later.
-	Again         bool `protobuf:"varint,5,opt,name=again,proto3" json:"again,omitempty"`
+	Again bool `protobuf:"varint,5,opt,name=again,proto3" json:"again,omitempty"`
+	// once: the session waits for a single downlink and is over then (HTTP long polls). It is no connection of the device: there is
+	// no CONNECT event, it takes over from none, and any number of them may be.
+	Once bool `protobuf:"varint,6,opt,name=once,proto3" json:"once,omitempty"`
+	// rpc: requests to the device are to be sent to it. attributes: the same of attribute updates; they go to every session that is not
+	// once.
+	Rpc           bool `protobuf:"varint,7,opt,name=rpc,proto3" json:"rpc,omitempty"`
+	Attributes    bool `protobuf:"varint,8,opt,name=attributes,proto3" json:"attributes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -344,6 +586,439 @@ func (x *SessionOpened) GetAgain() bool {
 	return false
 }
 
+func (x *SessionOpened) GetOnce() bool {
+	if x != nil {
+		return x.Once
+	}
+	return false
+}
+
+func (x *SessionOpened) GetRpc() bool {
+	if x != nil {
+		return x.Rpc
+	}
+	return false
+}
+
+func (x *SessionOpened) GetAttributes() bool {
+	if x != nil {
+		return x.Attributes
+	}
+	return false
+}
+
+// SessionSubscribed says what a session wants from now on. Requests that wait for the device are sent once rpc is set.
+type SessionSubscribed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	Rpc           bool                   `protobuf:"varint,2,opt,name=rpc,proto3" json:"rpc,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionSubscribed) Reset() {
+	*x = SessionSubscribed{}
+	mi := &file_device_session_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionSubscribed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionSubscribed) ProtoMessage() {}
+
+func (x *SessionSubscribed) ProtoReflect() protoreflect.Message {
+	mi := &file_device_session_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionSubscribed.ProtoReflect.Descriptor instead.
+func (*SessionSubscribed) Descriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SessionSubscribed) GetSessionId() []byte {
+	if x != nil {
+		return x.SessionId
+	}
+	return nil
+}
+
+func (x *SessionSubscribed) GetRpc() bool {
+	if x != nil {
+		return x.Rpc
+	}
+	return false
+}
+
+// RpcProgress says how far an RpcRequest got.
+type RpcProgress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	RequestId     int32                  `protobuf:"varint,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RpcId         []byte                 `protobuf:"bytes,3,opt,name=rpc_id,json=rpcId,proto3" json:"rpc_id,omitempty"`
+	Stage         RpcStage               `protobuf:"varint,4,opt,name=stage,proto3,enum=sluice.v1.RpcStage" json:"stage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RpcProgress) Reset() {
+	*x = RpcProgress{}
+	mi := &file_device_session_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RpcProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RpcProgress) ProtoMessage() {}
+
+func (x *RpcProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_device_session_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RpcProgress.ProtoReflect.Descriptor instead.
+func (*RpcProgress) Descriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RpcProgress) GetSessionId() []byte {
+	if x != nil {
+		return x.SessionId
+	}
+	return nil
+}
+
+func (x *RpcProgress) GetRequestId() int32 {
+	if x != nil {
+		return x.RequestId
+	}
+	return 0
+}
+
+func (x *RpcProgress) GetRpcId() []byte {
+	if x != nil {
+		return x.RpcId
+	}
+	return nil
+}
+
+func (x *RpcProgress) GetStage() RpcStage {
+	if x != nil {
+		return x.Stage
+	}
+	return RpcStage_RPC_SENT
+}
+
+// RpcReply is the device's answer to an RpcRequest. The first one counts.
+type RpcReply struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	RequestId int32                  `protobuf:"varint,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// payload is any text; people asked for JSON.
+	Payload       string `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
+	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RpcReply) Reset() {
+	*x = RpcReply{}
+	mi := &file_device_session_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RpcReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RpcReply) ProtoMessage() {}
+
+func (x *RpcReply) ProtoReflect() protoreflect.Message {
+	mi := &file_device_session_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RpcReply.ProtoReflect.Descriptor instead.
+func (*RpcReply) Descriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RpcReply) GetRequestId() int32 {
+	if x != nil {
+		return x.RequestId
+	}
+	return 0
+}
+
+func (x *RpcReply) GetPayload() string {
+	if x != nil {
+		return x.Payload
+	}
+	return ""
+}
+
+func (x *RpcReply) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// SendRpc is a request of people to the device (rest-api §2.8).
+type SendRpc struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RpcId  []byte                 `protobuf:"bytes,1,opt,name=rpc_id,json=rpcId,proto3" json:"rpc_id,omitempty"`
+	Method string                 `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	// params is JSON text.
+	Params      string `protobuf:"bytes,3,opt,name=params,proto3" json:"params,omitempty"`
+	OneWay      bool   `protobuf:"varint,4,opt,name=one_way,json=oneWay,proto3" json:"one_way,omitempty"`
+	Persistent  bool   `protobuf:"varint,5,opt,name=persistent,proto3" json:"persistent,omitempty"`
+	ExpiresAtMs int64  `protobuf:"varint,6,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
+	// retries is how often a persistent request is sent again that was not acknowledged; -1 is the setting's.
+	Retries int32 `protobuf:"varint,7,opt,name=retries,proto3" json:"retries,omitempty"`
+	// additional_info is JSON text.
+	AdditionalInfo string `protobuf:"bytes,8,opt,name=additional_info,json=additionalInfo,proto3" json:"additional_info,omitempty"`
+	// user_id and user_name of who asks, "" when nobody is known.
+	UserId        []byte `protobuf:"bytes,9,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	UserName      string `protobuf:"bytes,10,opt,name=user_name,json=userName,proto3" json:"user_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendRpc) Reset() {
+	*x = SendRpc{}
+	mi := &file_device_session_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendRpc) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendRpc) ProtoMessage() {}
+
+func (x *SendRpc) ProtoReflect() protoreflect.Message {
+	mi := &file_device_session_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendRpc.ProtoReflect.Descriptor instead.
+func (*SendRpc) Descriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SendRpc) GetRpcId() []byte {
+	if x != nil {
+		return x.RpcId
+	}
+	return nil
+}
+
+func (x *SendRpc) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *SendRpc) GetParams() string {
+	if x != nil {
+		return x.Params
+	}
+	return ""
+}
+
+func (x *SendRpc) GetOneWay() bool {
+	if x != nil {
+		return x.OneWay
+	}
+	return false
+}
+
+func (x *SendRpc) GetPersistent() bool {
+	if x != nil {
+		return x.Persistent
+	}
+	return false
+}
+
+func (x *SendRpc) GetExpiresAtMs() int64 {
+	if x != nil {
+		return x.ExpiresAtMs
+	}
+	return 0
+}
+
+func (x *SendRpc) GetRetries() int32 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *SendRpc) GetAdditionalInfo() string {
+	if x != nil {
+		return x.AdditionalInfo
+	}
+	return ""
+}
+
+func (x *SendRpc) GetUserId() []byte {
+	if x != nil {
+		return x.UserId
+	}
+	return nil
+}
+
+func (x *SendRpc) GetUserName() string {
+	if x != nil {
+		return x.UserName
+	}
+	return ""
+}
+
+// DeleteRpc ends a persistent request and forgets it.
+type DeleteRpc struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RpcId         []byte                 `protobuf:"bytes,1,opt,name=rpc_id,json=rpcId,proto3" json:"rpc_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRpc) Reset() {
+	*x = DeleteRpc{}
+	mi := &file_device_session_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRpc) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRpc) ProtoMessage() {}
+
+func (x *DeleteRpc) ProtoReflect() protoreflect.Message {
+	mi := &file_device_session_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRpc.ProtoReflect.Descriptor instead.
+func (*DeleteRpc) Descriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DeleteRpc) GetRpcId() []byte {
+	if x != nil {
+		return x.RpcId
+	}
+	return nil
+}
+
+// ClaimDevice lets people claim the device with the secret, for a time.
+type ClaimDevice struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Secret string                 `protobuf:"bytes,1,opt,name=secret,proto3" json:"secret,omitempty"`
+	// duration_ms from received_at_ms on; 0 is the setting's.
+	DurationMs    int64 `protobuf:"varint,2,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
+	ReceivedAtMs  int64 `protobuf:"varint,3,opt,name=received_at_ms,json=receivedAtMs,proto3" json:"received_at_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClaimDevice) Reset() {
+	*x = ClaimDevice{}
+	mi := &file_device_session_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClaimDevice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClaimDevice) ProtoMessage() {}
+
+func (x *ClaimDevice) ProtoReflect() protoreflect.Message {
+	mi := &file_device_session_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClaimDevice.ProtoReflect.Descriptor instead.
+func (*ClaimDevice) Descriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ClaimDevice) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+func (x *ClaimDevice) GetDurationMs() int64 {
+	if x != nil {
+		return x.DurationMs
+	}
+	return 0
+}
+
+func (x *ClaimDevice) GetReceivedAtMs() int64 {
+	if x != nil {
+		return x.ReceivedAtMs
+	}
+	return 0
+}
+
 type SessionClosed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SessionId     []byte                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -354,7 +1029,7 @@ type SessionClosed struct {
 
 func (x *SessionClosed) Reset() {
 	*x = SessionClosed{}
-	mi := &file_device_session_proto_msgTypes[2]
+	mi := &file_device_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -366,7 +1041,7 @@ func (x *SessionClosed) String() string {
 func (*SessionClosed) ProtoMessage() {}
 
 func (x *SessionClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[2]
+	mi := &file_device_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -379,7 +1054,7 @@ func (x *SessionClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionClosed.ProtoReflect.Descriptor instead.
 func (*SessionClosed) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{2}
+	return file_device_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SessionClosed) GetSessionId() []byte {
@@ -407,7 +1082,7 @@ type Activity struct {
 
 func (x *Activity) Reset() {
 	*x = Activity{}
-	mi := &file_device_session_proto_msgTypes[3]
+	mi := &file_device_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +1094,7 @@ func (x *Activity) String() string {
 func (*Activity) ProtoMessage() {}
 
 func (x *Activity) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[3]
+	mi := &file_device_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +1107,7 @@ func (x *Activity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Activity.ProtoReflect.Descriptor instead.
 func (*Activity) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{3}
+	return file_device_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Activity) GetSessionId() []byte {
@@ -462,7 +1137,7 @@ type AttributesRequest struct {
 
 func (x *AttributesRequest) Reset() {
 	*x = AttributesRequest{}
-	mi := &file_device_session_proto_msgTypes[4]
+	mi := &file_device_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +1149,7 @@ func (x *AttributesRequest) String() string {
 func (*AttributesRequest) ProtoMessage() {}
 
 func (x *AttributesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[4]
+	mi := &file_device_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +1162,7 @@ func (x *AttributesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttributesRequest.ProtoReflect.Descriptor instead.
 func (*AttributesRequest) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{4}
+	return file_device_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AttributesRequest) GetAllClient() bool {
@@ -528,7 +1203,7 @@ type SaveAttributes struct {
 
 func (x *SaveAttributes) Reset() {
 	*x = SaveAttributes{}
-	mi := &file_device_session_proto_msgTypes[5]
+	mi := &file_device_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +1215,7 @@ func (x *SaveAttributes) String() string {
 func (*SaveAttributes) ProtoMessage() {}
 
 func (x *SaveAttributes) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[5]
+	mi := &file_device_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +1228,7 @@ func (x *SaveAttributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveAttributes.ProtoReflect.Descriptor instead.
 func (*SaveAttributes) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{5}
+	return file_device_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SaveAttributes) GetScope() string {
@@ -580,7 +1255,7 @@ type SaveTelemetry struct {
 
 func (x *SaveTelemetry) Reset() {
 	*x = SaveTelemetry{}
-	mi := &file_device_session_proto_msgTypes[6]
+	mi := &file_device_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +1267,7 @@ func (x *SaveTelemetry) String() string {
 func (*SaveTelemetry) ProtoMessage() {}
 
 func (x *SaveTelemetry) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[6]
+	mi := &file_device_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +1280,7 @@ func (x *SaveTelemetry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveTelemetry.ProtoReflect.Descriptor instead.
 func (*SaveTelemetry) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{6}
+	return file_device_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SaveTelemetry) GetRecords() []*TimedValues {
@@ -632,7 +1307,7 @@ type TimedValues struct {
 
 func (x *TimedValues) Reset() {
 	*x = TimedValues{}
-	mi := &file_device_session_proto_msgTypes[7]
+	mi := &file_device_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +1319,7 @@ func (x *TimedValues) String() string {
 func (*TimedValues) ProtoMessage() {}
 
 func (x *TimedValues) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[7]
+	mi := &file_device_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +1332,7 @@ func (x *TimedValues) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimedValues.ProtoReflect.Descriptor instead.
 func (*TimedValues) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{7}
+	return file_device_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TimedValues) GetTimeMs() int64 {
@@ -684,7 +1359,7 @@ type DeleteAttributes struct {
 
 func (x *DeleteAttributes) Reset() {
 	*x = DeleteAttributes{}
-	mi := &file_device_session_proto_msgTypes[8]
+	mi := &file_device_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +1371,7 @@ func (x *DeleteAttributes) String() string {
 func (*DeleteAttributes) ProtoMessage() {}
 
 func (x *DeleteAttributes) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[8]
+	mi := &file_device_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +1384,7 @@ func (x *DeleteAttributes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteAttributes.ProtoReflect.Descriptor instead.
 func (*DeleteAttributes) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{8}
+	return file_device_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteAttributes) GetScope() string {
@@ -740,7 +1415,7 @@ type DeleteTelemetry struct {
 
 func (x *DeleteTelemetry) Reset() {
 	*x = DeleteTelemetry{}
-	mi := &file_device_session_proto_msgTypes[9]
+	mi := &file_device_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +1427,7 @@ func (x *DeleteTelemetry) String() string {
 func (*DeleteTelemetry) ProtoMessage() {}
 
 func (x *DeleteTelemetry) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[9]
+	mi := &file_device_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +1440,7 @@ func (x *DeleteTelemetry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTelemetry.ProtoReflect.Descriptor instead.
 func (*DeleteTelemetry) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{9}
+	return file_device_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteTelemetry) GetKeys() []string {
@@ -823,7 +1498,7 @@ type EntityLifecycle struct {
 
 func (x *EntityLifecycle) Reset() {
 	*x = EntityLifecycle{}
-	mi := &file_device_session_proto_msgTypes[10]
+	mi := &file_device_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +1510,7 @@ func (x *EntityLifecycle) String() string {
 func (*EntityLifecycle) ProtoMessage() {}
 
 func (x *EntityLifecycle) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[10]
+	mi := &file_device_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +1523,7 @@ func (x *EntityLifecycle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntityLifecycle.ProtoReflect.Descriptor instead.
 func (*EntityLifecycle) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{10}
+	return file_device_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EntityLifecycle) GetMessageType() string {
@@ -878,14 +1553,18 @@ type CoreAnswer struct {
 	ClientAttributes []*KeyValue            `protobuf:"bytes,2,rep,name=client_attributes,json=clientAttributes,proto3" json:"client_attributes,omitempty"`
 	SharedAttributes []*KeyValue            `protobuf:"bytes,3,rep,name=shared_attributes,json=sharedAttributes,proto3" json:"shared_attributes,omitempty"`
 	// watching answers WatchEntities.
-	Watching      *Watching `protobuf:"bytes,4,opt,name=watching,proto3" json:"watching,omitempty"`
+	Watching *Watching `protobuf:"bytes,4,opt,name=watching,proto3" json:"watching,omitempty"`
+	// document answers TraceRequest and SendRpc: JSON, or what the device sent.
+	Document []byte `protobuf:"bytes,5,opt,name=document,proto3" json:"document,omitempty"`
+	// rpc answers SendRpc.
+	Rpc           RpcOutcome `protobuf:"varint,6,opt,name=rpc,proto3,enum=sluice.v1.RpcOutcome" json:"rpc,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CoreAnswer) Reset() {
 	*x = CoreAnswer{}
-	mi := &file_device_session_proto_msgTypes[11]
+	mi := &file_device_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +1576,7 @@ func (x *CoreAnswer) String() string {
 func (*CoreAnswer) ProtoMessage() {}
 
 func (x *CoreAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[11]
+	mi := &file_device_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +1589,7 @@ func (x *CoreAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoreAnswer.ProtoReflect.Descriptor instead.
 func (*CoreAnswer) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{11}
+	return file_device_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CoreAnswer) GetFault() *Fault {
@@ -941,6 +1620,118 @@ func (x *CoreAnswer) GetWatching() *Watching {
 	return nil
 }
 
+func (x *CoreAnswer) GetDocument() []byte {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+func (x *CoreAnswer) GetRpc() RpcOutcome {
+	if x != nil {
+		return x.Rpc
+	}
+	return RpcOutcome_RPC_ANSWERED
+}
+
+// TraceRequest asks what became of the entity's latest messages.
+type TraceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         int32                  `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceRequest) Reset() {
+	*x = TraceRequest{}
+	mi := &file_device_session_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceRequest) ProtoMessage() {}
+
+func (x *TraceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_device_session_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceRequest.ProtoReflect.Descriptor instead.
+func (*TraceRequest) Descriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *TraceRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// SourceChanged tells the owner of its originator of a rule node that makes messages by itself: it is new, or was changed.
+type SourceChanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RuleChainId   []byte                 `protobuf:"bytes,1,opt,name=rule_chain_id,json=ruleChainId,proto3" json:"rule_chain_id,omitempty"`
+	RuleNodeId    []byte                 `protobuf:"bytes,2,opt,name=rule_node_id,json=ruleNodeId,proto3" json:"rule_node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceChanged) Reset() {
+	*x = SourceChanged{}
+	mi := &file_device_session_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceChanged) ProtoMessage() {}
+
+func (x *SourceChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_device_session_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceChanged.ProtoReflect.Descriptor instead.
+func (*SourceChanged) Descriptor() ([]byte, []int) {
+	return file_device_session_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SourceChanged) GetRuleChainId() []byte {
+	if x != nil {
+		return x.RuleChainId
+	}
+	return nil
+}
+
+func (x *SourceChanged) GetRuleNodeId() []byte {
+	if x != nil {
+		return x.RuleNodeId
+	}
+	return nil
+}
+
 // WatchEntities asks the owner to tell node, in LiveUpdates, of every save of entities from now on. It is renewed every
 // 60 s and forgotten after 180 s. All entities fall into the partition of the message.
 type WatchEntities struct {
@@ -953,7 +1744,7 @@ type WatchEntities struct {
 
 func (x *WatchEntities) Reset() {
 	*x = WatchEntities{}
-	mi := &file_device_session_proto_msgTypes[12]
+	mi := &file_device_session_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1756,7 @@ func (x *WatchEntities) String() string {
 func (*WatchEntities) ProtoMessage() {}
 
 func (x *WatchEntities) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[12]
+	mi := &file_device_session_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1769,7 @@ func (x *WatchEntities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEntities.ProtoReflect.Descriptor instead.
 func (*WatchEntities) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{12}
+	return file_device_session_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchEntities) GetNode() string {
@@ -1006,7 +1797,7 @@ type UnwatchEntities struct {
 
 func (x *UnwatchEntities) Reset() {
 	*x = UnwatchEntities{}
-	mi := &file_device_session_proto_msgTypes[13]
+	mi := &file_device_session_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1809,7 @@ func (x *UnwatchEntities) String() string {
 func (*UnwatchEntities) ProtoMessage() {}
 
 func (x *UnwatchEntities) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[13]
+	mi := &file_device_session_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1822,7 @@ func (x *UnwatchEntities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnwatchEntities.ProtoReflect.Descriptor instead.
 func (*UnwatchEntities) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{13}
+	return file_device_session_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UnwatchEntities) GetNode() string {
@@ -1063,7 +1854,7 @@ type Watching struct {
 
 func (x *Watching) Reset() {
 	*x = Watching{}
-	mi := &file_device_session_proto_msgTypes[14]
+	mi := &file_device_session_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1866,7 @@ func (x *Watching) String() string {
 func (*Watching) ProtoMessage() {}
 
 func (x *Watching) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[14]
+	mi := &file_device_session_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1879,7 @@ func (x *Watching) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watching.ProtoReflect.Descriptor instead.
 func (*Watching) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{14}
+	return file_device_session_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Watching) GetEpoch() int64 {
@@ -1123,7 +1914,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_device_session_proto_msgTypes[15]
+	mi := &file_device_session_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1926,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_device_session_proto_msgTypes[15]
+	mi := &file_device_session_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1939,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_device_session_proto_rawDescGZIP(), []int{15}
+	return file_device_session_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Fault) GetKind() uint32 {
@@ -1169,7 +1960,7 @@ var File_device_session_proto protoreflect.FileDescriptor
 
 const file_device_session_proto_rawDesc = "" +
 	"\n" +
-	"\x14device_session.proto\x12\tsluice.v1\x1a\vvalue.proto\"\xb8\x06\n" +
+	"\x14device_session.proto\x12\tsluice.v1\x1a\vvalue.proto\"\xf5\t\n" +
 	"\vCoreMessage\x12\x1b\n" +
 	"\ttenant_id\x18\x01 \x01(\fR\btenantId\x12+\n" +
 	"\x06entity\x18\x02 \x01(\v2\x13.sluice.v1.EntityIdR\x06entity\x12A\n" +
@@ -1184,8 +1975,17 @@ const file_device_session_proto_rawDesc = "" +
 	"\x10delete_telemetry\x18\x11 \x01(\v2\x1a.sluice.v1.DeleteTelemetryH\x00R\x0fdeleteTelemetry\x12G\n" +
 	"\x10entity_lifecycle\x18\x12 \x01(\v2\x1a.sluice.v1.EntityLifecycleH\x00R\x0fentityLifecycle\x120\n" +
 	"\x05watch\x18\x13 \x01(\v2\x18.sluice.v1.WatchEntitiesH\x00R\x05watch\x126\n" +
-	"\aunwatch\x18\x14 \x01(\v2\x1a.sluice.v1.UnwatchEntitiesH\x00R\aunwatchB\x06\n" +
-	"\x04body\"\xab\x01\n" +
+	"\aunwatch\x18\x14 \x01(\v2\x1a.sluice.v1.UnwatchEntitiesH\x00R\aunwatch\x12/\n" +
+	"\x05trace\x18\x15 \x01(\v2\x17.sluice.v1.TraceRequestH\x00R\x05trace\x122\n" +
+	"\x06source\x18\x16 \x01(\v2\x18.sluice.v1.SourceChangedH\x00R\x06source\x12M\n" +
+	"\x12session_subscribed\x18\x17 \x01(\v2\x1c.sluice.v1.SessionSubscribedH\x00R\x11sessionSubscribed\x12;\n" +
+	"\frpc_progress\x18\x18 \x01(\v2\x16.sluice.v1.RpcProgressH\x00R\vrpcProgress\x122\n" +
+	"\trpc_reply\x18\x19 \x01(\v2\x13.sluice.v1.RpcReplyH\x00R\brpcReply\x12/\n" +
+	"\bsend_rpc\x18\x1a \x01(\v2\x12.sluice.v1.SendRpcH\x00R\asendRpc\x125\n" +
+	"\n" +
+	"delete_rpc\x18\x1b \x01(\v2\x14.sluice.v1.DeleteRpcH\x00R\tdeleteRpc\x12.\n" +
+	"\x05claim\x18\x1c \x01(\v2\x16.sluice.v1.ClaimDeviceH\x00R\x05claimB\x06\n" +
+	"\x04body\"\xf1\x01\n" +
 	"\rSessionOpened\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12%\n" +
@@ -1193,7 +1993,49 @@ const file_device_session_proto_rawDesc = "" +
 	"\fopened_at_ms\x18\x03 \x01(\x03R\n" +
 	"openedAtMs\x12\x1c\n" +
 	"\ttransport\x18\x04 \x01(\tR\ttransport\x12\x14\n" +
-	"\x05again\x18\x05 \x01(\bR\x05again\"P\n" +
+	"\x05again\x18\x05 \x01(\bR\x05again\x12\x12\n" +
+	"\x04once\x18\x06 \x01(\bR\x04once\x12\x10\n" +
+	"\x03rpc\x18\a \x01(\bR\x03rpc\x12\x1e\n" +
+	"\n" +
+	"attributes\x18\b \x01(\bR\n" +
+	"attributes\"D\n" +
+	"\x11SessionSubscribed\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x10\n" +
+	"\x03rpc\x18\x02 \x01(\bR\x03rpc\"\x8d\x01\n" +
+	"\vRpcProgress\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\fR\tsessionId\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\x05R\trequestId\x12\x15\n" +
+	"\x06rpc_id\x18\x03 \x01(\fR\x05rpcId\x12)\n" +
+	"\x05stage\x18\x04 \x01(\x0e2\x13.sluice.v1.RpcStageR\x05stage\"Y\n" +
+	"\bRpcReply\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\x05R\trequestId\x12\x18\n" +
+	"\apayload\x18\x02 \x01(\tR\apayload\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\xa6\x02\n" +
+	"\aSendRpc\x12\x15\n" +
+	"\x06rpc_id\x18\x01 \x01(\fR\x05rpcId\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\x12\x16\n" +
+	"\x06params\x18\x03 \x01(\tR\x06params\x12\x17\n" +
+	"\aone_way\x18\x04 \x01(\bR\x06oneWay\x12\x1e\n" +
+	"\n" +
+	"persistent\x18\x05 \x01(\bR\n" +
+	"persistent\x12\"\n" +
+	"\rexpires_at_ms\x18\x06 \x01(\x03R\vexpiresAtMs\x12\x18\n" +
+	"\aretries\x18\a \x01(\x05R\aretries\x12'\n" +
+	"\x0fadditional_info\x18\b \x01(\tR\x0eadditionalInfo\x12\x17\n" +
+	"\auser_id\x18\t \x01(\fR\x06userId\x12\x1b\n" +
+	"\tuser_name\x18\n" +
+	" \x01(\tR\buserName\"\"\n" +
+	"\tDeleteRpc\x12\x15\n" +
+	"\x06rpc_id\x18\x01 \x01(\fR\x05rpcId\"l\n" +
+	"\vClaimDevice\x12\x16\n" +
+	"\x06secret\x18\x01 \x01(\tR\x06secret\x12\x1f\n" +
+	"\vduration_ms\x18\x02 \x01(\x03R\n" +
+	"durationMs\x12$\n" +
+	"\x0ereceived_at_ms\x18\x03 \x01(\x03R\freceivedAtMs\"P\n" +
 	"\rSessionClosed\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\fR\tsessionId\x12 \n" +
@@ -1237,13 +2079,21 @@ const file_device_session_proto_rawDesc = "" +
 	"\bmetadata\x18\x03 \x03(\v2(.sluice.v1.EntityLifecycle.MetadataEntryR\bmetadata\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe9\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x02\n" +
 	"\n" +
 	"CoreAnswer\x12&\n" +
 	"\x05fault\x18\x01 \x01(\v2\x10.sluice.v1.FaultR\x05fault\x12@\n" +
 	"\x11client_attributes\x18\x02 \x03(\v2\x13.sluice.v1.KeyValueR\x10clientAttributes\x12@\n" +
 	"\x11shared_attributes\x18\x03 \x03(\v2\x13.sluice.v1.KeyValueR\x10sharedAttributes\x12/\n" +
-	"\bwatching\x18\x04 \x01(\v2\x13.sluice.v1.WatchingR\bwatching\"T\n" +
+	"\bwatching\x18\x04 \x01(\v2\x13.sluice.v1.WatchingR\bwatching\x12\x1a\n" +
+	"\bdocument\x18\x05 \x01(\fR\bdocument\x12'\n" +
+	"\x03rpc\x18\x06 \x01(\x0e2\x15.sluice.v1.RpcOutcomeR\x03rpc\"$\n" +
+	"\fTraceRequest\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\x05R\x05limit\"U\n" +
+	"\rSourceChanged\x12\"\n" +
+	"\rrule_chain_id\x18\x01 \x01(\fR\vruleChainId\x12 \n" +
+	"\frule_node_id\x18\x02 \x01(\fR\n" +
+	"ruleNodeId\"T\n" +
 	"\rWatchEntities\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12/\n" +
 	"\bentities\x18\x02 \x03(\v2\x13.sluice.v1.EntityIdR\bentities\"V\n" +
@@ -1256,7 +2106,18 @@ const file_device_session_proto_rawDesc = "" +
 	"\arefused\x18\x03 \x03(\rR\arefused\"5\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessageB1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
+	"\amessage\x18\x02 \x01(\tR\amessage*N\n" +
+	"\bRpcStage\x12\f\n" +
+	"\bRPC_SENT\x10\x00\x12\x11\n" +
+	"\rRPC_DELIVERED\x10\x01\x12\x11\n" +
+	"\rRPC_TIMED_OUT\x10\x02\x12\x0e\n" +
+	"\n" +
+	"RPC_UNSENT\x10\x03*K\n" +
+	"\n" +
+	"RpcOutcome\x12\x10\n" +
+	"\fRPC_ANSWERED\x10\x00\x12\x14\n" +
+	"\x10RPC_NOT_ANSWERED\x10\x01\x12\x15\n" +
+	"\x11RPC_NOT_CONNECTED\x10\x02B1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
 
 var (
 	file_device_session_proto_rawDescOnce sync.Once
@@ -1270,56 +2131,77 @@ func file_device_session_proto_rawDescGZIP() []byte {
 	return file_device_session_proto_rawDescData
 }
 
-var file_device_session_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_device_session_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_device_session_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_device_session_proto_goTypes = []any{
-	(*CoreMessage)(nil),       // 0: sluice.v1.CoreMessage
-	(*SessionOpened)(nil),     // 1: sluice.v1.SessionOpened
-	(*SessionClosed)(nil),     // 2: sluice.v1.SessionClosed
-	(*Activity)(nil),          // 3: sluice.v1.Activity
-	(*AttributesRequest)(nil), // 4: sluice.v1.AttributesRequest
-	(*SaveAttributes)(nil),    // 5: sluice.v1.SaveAttributes
-	(*SaveTelemetry)(nil),     // 6: sluice.v1.SaveTelemetry
-	(*TimedValues)(nil),       // 7: sluice.v1.TimedValues
-	(*DeleteAttributes)(nil),  // 8: sluice.v1.DeleteAttributes
-	(*DeleteTelemetry)(nil),   // 9: sluice.v1.DeleteTelemetry
-	(*EntityLifecycle)(nil),   // 10: sluice.v1.EntityLifecycle
-	(*CoreAnswer)(nil),        // 11: sluice.v1.CoreAnswer
-	(*WatchEntities)(nil),     // 12: sluice.v1.WatchEntities
-	(*UnwatchEntities)(nil),   // 13: sluice.v1.UnwatchEntities
-	(*Watching)(nil),          // 14: sluice.v1.Watching
-	(*Fault)(nil),             // 15: sluice.v1.Fault
-	nil,                       // 16: sluice.v1.EntityLifecycle.MetadataEntry
-	(*EntityId)(nil),          // 17: sluice.v1.EntityId
-	(*KeyValue)(nil),          // 18: sluice.v1.KeyValue
+	(RpcStage)(0),             // 0: sluice.v1.RpcStage
+	(RpcOutcome)(0),           // 1: sluice.v1.RpcOutcome
+	(*CoreMessage)(nil),       // 2: sluice.v1.CoreMessage
+	(*SessionOpened)(nil),     // 3: sluice.v1.SessionOpened
+	(*SessionSubscribed)(nil), // 4: sluice.v1.SessionSubscribed
+	(*RpcProgress)(nil),       // 5: sluice.v1.RpcProgress
+	(*RpcReply)(nil),          // 6: sluice.v1.RpcReply
+	(*SendRpc)(nil),           // 7: sluice.v1.SendRpc
+	(*DeleteRpc)(nil),         // 8: sluice.v1.DeleteRpc
+	(*ClaimDevice)(nil),       // 9: sluice.v1.ClaimDevice
+	(*SessionClosed)(nil),     // 10: sluice.v1.SessionClosed
+	(*Activity)(nil),          // 11: sluice.v1.Activity
+	(*AttributesRequest)(nil), // 12: sluice.v1.AttributesRequest
+	(*SaveAttributes)(nil),    // 13: sluice.v1.SaveAttributes
+	(*SaveTelemetry)(nil),     // 14: sluice.v1.SaveTelemetry
+	(*TimedValues)(nil),       // 15: sluice.v1.TimedValues
+	(*DeleteAttributes)(nil),  // 16: sluice.v1.DeleteAttributes
+	(*DeleteTelemetry)(nil),   // 17: sluice.v1.DeleteTelemetry
+	(*EntityLifecycle)(nil),   // 18: sluice.v1.EntityLifecycle
+	(*CoreAnswer)(nil),        // 19: sluice.v1.CoreAnswer
+	(*TraceRequest)(nil),      // 20: sluice.v1.TraceRequest
+	(*SourceChanged)(nil),     // 21: sluice.v1.SourceChanged
+	(*WatchEntities)(nil),     // 22: sluice.v1.WatchEntities
+	(*UnwatchEntities)(nil),   // 23: sluice.v1.UnwatchEntities
+	(*Watching)(nil),          // 24: sluice.v1.Watching
+	(*Fault)(nil),             // 25: sluice.v1.Fault
+	nil,                       // 26: sluice.v1.EntityLifecycle.MetadataEntry
+	(*EntityId)(nil),          // 27: sluice.v1.EntityId
+	(*KeyValue)(nil),          // 28: sluice.v1.KeyValue
 }
 var file_device_session_proto_depIdxs = []int32{
-	17, // 0: sluice.v1.CoreMessage.entity:type_name -> sluice.v1.EntityId
-	1,  // 1: sluice.v1.CoreMessage.session_opened:type_name -> sluice.v1.SessionOpened
-	2,  // 2: sluice.v1.CoreMessage.session_closed:type_name -> sluice.v1.SessionClosed
-	3,  // 3: sluice.v1.CoreMessage.activity:type_name -> sluice.v1.Activity
-	4,  // 4: sluice.v1.CoreMessage.attributes_request:type_name -> sluice.v1.AttributesRequest
-	5,  // 5: sluice.v1.CoreMessage.save_attributes:type_name -> sluice.v1.SaveAttributes
-	6,  // 6: sluice.v1.CoreMessage.save_telemetry:type_name -> sluice.v1.SaveTelemetry
-	8,  // 7: sluice.v1.CoreMessage.delete_attributes:type_name -> sluice.v1.DeleteAttributes
-	9,  // 8: sluice.v1.CoreMessage.delete_telemetry:type_name -> sluice.v1.DeleteTelemetry
-	10, // 9: sluice.v1.CoreMessage.entity_lifecycle:type_name -> sluice.v1.EntityLifecycle
-	12, // 10: sluice.v1.CoreMessage.watch:type_name -> sluice.v1.WatchEntities
-	13, // 11: sluice.v1.CoreMessage.unwatch:type_name -> sluice.v1.UnwatchEntities
-	18, // 12: sluice.v1.SaveAttributes.values:type_name -> sluice.v1.KeyValue
-	7,  // 13: sluice.v1.SaveTelemetry.records:type_name -> sluice.v1.TimedValues
-	18, // 14: sluice.v1.TimedValues.values:type_name -> sluice.v1.KeyValue
-	16, // 15: sluice.v1.EntityLifecycle.metadata:type_name -> sluice.v1.EntityLifecycle.MetadataEntry
-	15, // 16: sluice.v1.CoreAnswer.fault:type_name -> sluice.v1.Fault
-	18, // 17: sluice.v1.CoreAnswer.client_attributes:type_name -> sluice.v1.KeyValue
-	18, // 18: sluice.v1.CoreAnswer.shared_attributes:type_name -> sluice.v1.KeyValue
-	14, // 19: sluice.v1.CoreAnswer.watching:type_name -> sluice.v1.Watching
-	17, // 20: sluice.v1.WatchEntities.entities:type_name -> sluice.v1.EntityId
-	17, // 21: sluice.v1.UnwatchEntities.entities:type_name -> sluice.v1.EntityId
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	27, // 0: sluice.v1.CoreMessage.entity:type_name -> sluice.v1.EntityId
+	3,  // 1: sluice.v1.CoreMessage.session_opened:type_name -> sluice.v1.SessionOpened
+	10, // 2: sluice.v1.CoreMessage.session_closed:type_name -> sluice.v1.SessionClosed
+	11, // 3: sluice.v1.CoreMessage.activity:type_name -> sluice.v1.Activity
+	12, // 4: sluice.v1.CoreMessage.attributes_request:type_name -> sluice.v1.AttributesRequest
+	13, // 5: sluice.v1.CoreMessage.save_attributes:type_name -> sluice.v1.SaveAttributes
+	14, // 6: sluice.v1.CoreMessage.save_telemetry:type_name -> sluice.v1.SaveTelemetry
+	16, // 7: sluice.v1.CoreMessage.delete_attributes:type_name -> sluice.v1.DeleteAttributes
+	17, // 8: sluice.v1.CoreMessage.delete_telemetry:type_name -> sluice.v1.DeleteTelemetry
+	18, // 9: sluice.v1.CoreMessage.entity_lifecycle:type_name -> sluice.v1.EntityLifecycle
+	22, // 10: sluice.v1.CoreMessage.watch:type_name -> sluice.v1.WatchEntities
+	23, // 11: sluice.v1.CoreMessage.unwatch:type_name -> sluice.v1.UnwatchEntities
+	20, // 12: sluice.v1.CoreMessage.trace:type_name -> sluice.v1.TraceRequest
+	21, // 13: sluice.v1.CoreMessage.source:type_name -> sluice.v1.SourceChanged
+	4,  // 14: sluice.v1.CoreMessage.session_subscribed:type_name -> sluice.v1.SessionSubscribed
+	5,  // 15: sluice.v1.CoreMessage.rpc_progress:type_name -> sluice.v1.RpcProgress
+	6,  // 16: sluice.v1.CoreMessage.rpc_reply:type_name -> sluice.v1.RpcReply
+	7,  // 17: sluice.v1.CoreMessage.send_rpc:type_name -> sluice.v1.SendRpc
+	8,  // 18: sluice.v1.CoreMessage.delete_rpc:type_name -> sluice.v1.DeleteRpc
+	9,  // 19: sluice.v1.CoreMessage.claim:type_name -> sluice.v1.ClaimDevice
+	0,  // 20: sluice.v1.RpcProgress.stage:type_name -> sluice.v1.RpcStage
+	28, // 21: sluice.v1.SaveAttributes.values:type_name -> sluice.v1.KeyValue
+	15, // 22: sluice.v1.SaveTelemetry.records:type_name -> sluice.v1.TimedValues
+	28, // 23: sluice.v1.TimedValues.values:type_name -> sluice.v1.KeyValue
+	26, // 24: sluice.v1.EntityLifecycle.metadata:type_name -> sluice.v1.EntityLifecycle.MetadataEntry
+	25, // 25: sluice.v1.CoreAnswer.fault:type_name -> sluice.v1.Fault
+	28, // 26: sluice.v1.CoreAnswer.client_attributes:type_name -> sluice.v1.KeyValue
+	28, // 27: sluice.v1.CoreAnswer.shared_attributes:type_name -> sluice.v1.KeyValue
+	24, // 28: sluice.v1.CoreAnswer.watching:type_name -> sluice.v1.Watching
+	1,  // 29: sluice.v1.CoreAnswer.rpc:type_name -> sluice.v1.RpcOutcome
+	27, // 30: sluice.v1.WatchEntities.entities:type_name -> sluice.v1.EntityId
+	27, // 31: sluice.v1.UnwatchEntities.entities:type_name -> sluice.v1.EntityId
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_device_session_proto_init() }
@@ -1340,19 +2222,28 @@ func file_device_session_proto_init() {
 		(*CoreMessage_EntityLifecycle)(nil),
 		(*CoreMessage_Watch)(nil),
 		(*CoreMessage_Unwatch)(nil),
+		(*CoreMessage_Trace)(nil),
+		(*CoreMessage_Source)(nil),
+		(*CoreMessage_SessionSubscribed)(nil),
+		(*CoreMessage_RpcProgress)(nil),
+		(*CoreMessage_RpcReply)(nil),
+		(*CoreMessage_SendRpc)(nil),
+		(*CoreMessage_DeleteRpc)(nil),
+		(*CoreMessage_Claim)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_device_session_proto_rawDesc), len(file_device_session_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   17,
+			NumEnums:      2,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_device_session_proto_goTypes,
 		DependencyIndexes: file_device_session_proto_depIdxs,
+		EnumInfos:         file_device_session_proto_enumTypes,
 		MessageInfos:      file_device_session_proto_msgTypes,
 	}.Build()
 	File_device_session_proto = out.File

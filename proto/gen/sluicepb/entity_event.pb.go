@@ -21,7 +21,9 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// EntityEvent tells everyone that an entity changed; they drop what they cached of it. Topic tb.events, key = entity id.
+// EntityEvent tells everyone that an entity changed; they drop what they cached of it. Topic tb.events, key = entity id. That of a
+// DEVICE_PROFILE is of the tenant's devices with that profile. That of a TENANT_PROFILE with a tenant id says that the limits of that
+// tenant changed: all its devices' rates are to be read again.
 type EntityEvent struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	TenantId []byte                 `protobuf:"bytes,1,opt,name=tenant_id,json=tenantId,proto3" json:"tenant_id,omitempty"`

@@ -42,8 +42,12 @@ type RuleMessage struct {
 	NodeExecutions int32         `protobuf:"varint,13,opt,name=node_executions,json=nodeExecutions,proto3" json:"node_executions,omitempty"`
 	Stack          []*ChainFrame `protobuf:"bytes,14,rep,name=stack,proto3" json:"stack,omitempty"`
 	ReceivedAtUs   int64         `protobuf:"varint,15,opt,name=received_at_us,json=receivedAtUs,proto3" json:"received_at_us,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// relation the message takes out of rule_node_id; "": that node handles it.
+	Relation string `protobuf:"bytes,16,opt,name=relation,proto3" json:"relation,omitempty"`
+	// index of the message among those of one record; with id it names the message.
+	Index         int32 `protobuf:"varint,17,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RuleMessage) Reset() {
@@ -181,6 +185,20 @@ func (x *RuleMessage) GetReceivedAtUs() int64 {
 	return 0
 }
 
+func (x *RuleMessage) GetRelation() string {
+	if x != nil {
+		return x.Relation
+	}
+	return ""
+}
+
+func (x *RuleMessage) GetIndex() int32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
 type ChainFrame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RuleChainId   []byte                 `protobuf:"bytes,1,opt,name=rule_chain_id,json=ruleChainId,proto3" json:"rule_chain_id,omitempty"`
@@ -237,7 +255,7 @@ var File_rule_message_proto protoreflect.FileDescriptor
 
 const file_rule_message_proto_rawDesc = "" +
 	"\n" +
-	"\x12rule_message.proto\x12\tsluice.v1\x1a\vvalue.proto\"\xce\x04\n" +
+	"\x12rule_message.proto\x12\tsluice.v1\x1a\vvalue.proto\"\x80\x05\n" +
 	"\vRuleMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1b\n" +
 	"\ttenant_id\x18\x02 \x01(\fR\btenantId\x123\n" +
@@ -259,7 +277,9 @@ const file_rule_message_proto_rawDesc = "" +
 	"ruleNodeId\x12'\n" +
 	"\x0fnode_executions\x18\r \x01(\x05R\x0enodeExecutions\x12+\n" +
 	"\x05stack\x18\x0e \x03(\v2\x15.sluice.v1.ChainFrameR\x05stack\x12$\n" +
-	"\x0ereceived_at_us\x18\x0f \x01(\x03R\freceivedAtUs\x1a;\n" +
+	"\x0ereceived_at_us\x18\x0f \x01(\x03R\freceivedAtUs\x12\x1a\n" +
+	"\brelation\x18\x10 \x01(\tR\brelation\x12\x14\n" +
+	"\x05index\x18\x11 \x01(\x05R\x05index\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"R\n" +

@@ -41,6 +41,8 @@ const (
 	EntityType_ADMIN_SETTINGS          EntityType = 13
 	// USER_SESSION marks a session of a user that ended; its id is the session's.
 	EntityType_USER_SESSION EntityType = 14
+	EntityType_OTA_PACKAGE  EntityType = 15
+	EntityType_RPC          EntityType = 16
 )
 
 // Enum value maps for EntityType.
@@ -61,6 +63,8 @@ var (
 		12: "DASHBOARD",
 		13: "ADMIN_SETTINGS",
 		14: "USER_SESSION",
+		15: "OTA_PACKAGE",
+		16: "RPC",
 	}
 	EntityType_value = map[string]int32{
 		"ENTITY_TYPE_UNSPECIFIED": 0,
@@ -78,6 +82,8 @@ var (
 		"DASHBOARD":               12,
 		"ADMIN_SETTINGS":          13,
 		"USER_SESSION":            14,
+		"OTA_PACKAGE":             15,
+		"RPC":                     16,
 	}
 )
 
@@ -319,7 +325,7 @@ const file_value_proto_rawDesc = "" +
 	"\x05value\"E\n" +
 	"\bEntityId\x12)\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x15.sluice.v1.EntityTypeR\x04type\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\fR\x02id*\xfe\x01\n" +
+	"\x02id\x18\x02 \x01(\fR\x02id*\x98\x02\n" +
 	"\n" +
 	"EntityType\x12\x1b\n" +
 	"\x17ENTITY_TYPE_UNSPECIFIED\x10\x00\x12\n" +
@@ -340,7 +346,9 @@ const file_value_proto_rawDesc = "" +
 	"\x05ALARM\x10\v\x12\r\n" +
 	"\tDASHBOARD\x10\f\x12\x12\n" +
 	"\x0eADMIN_SETTINGS\x10\r\x12\x10\n" +
-	"\fUSER_SESSION\x10\x0eB1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
+	"\fUSER_SESSION\x10\x0e\x12\x0f\n" +
+	"\vOTA_PACKAGE\x10\x0f\x12\a\n" +
+	"\x03RPC\x10\x10B1Z/github.com/sluice-iot/sluice/proto/gen/sluicepbb\x06proto3"
 
 var (
 	file_value_proto_rawDescOnce sync.Once
