@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,9 @@ func (c *Client) Answer(r Record, answer []byte) {
 		c.metrics.expired.Inc()
 		return
 	}
+	if c.answerHere(call, answer) {
+		return
+	}
 	m := Message{
 		Topic: call.reply, Key: call.correlation, Value: answer,
 		Headers: []Header{{Key: record.Correlation, Value: call.correlation}},
@@ -56,11 +60,22 @@ func (c *Client) Answer(r Record, answer []byte) {
 	}
 }
 
+// answerHere answers a call of this very client without the bus: an answer need not outlive who waits for it. false: nobody
+// here does.
+func (c *Client) answerHere(call incoming, answer []byte) bool {
+	return call.reply == c.inbox.topic &&
+		c.calls.settle(binary.BigEndian.Uint64(call.correlation), outcome{answer: bytes.Clone(answer)})
+}
+
 // Expired implements Answerer.
 func (c *Client) Expired(r Record) bool {
 	call, ok := callOf(&r)
 	return ok && c.age(&r) >= call.budget
 }
+
+// Age returns how long ago r was published, as far as the records of its own partition can tell; it is never too long by a
+// clock that is wrong, and too short for a record that is the newest of its partition.
+func (c *Client) Age(r Record) time.Duration { return c.age(&r) }
 
 // age is how long ago r was published, as far as its own partition's records can tell: how much
 // newer the newest record read from there is, plus the time r has been here. Clocks of different machines are not compared

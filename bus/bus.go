@@ -118,6 +118,8 @@ type Inbox interface {
 	ReplyTopic() string
 	// OnMessage sets who is given the records that answer no call. Set it before Run; handle must not block.
 	OnMessage(handle func(Record))
+	// OnKind sets who is given those of them that carry the header topics.KindHeader = kind; handle must not block.
+	OnKind(kind string, handle func(Record))
 }
 
 // Partitions opens owned partitions.

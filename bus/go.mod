@@ -6,12 +6,14 @@ require (
 	github.com/google/go-cmp v0.7.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/segmentio/kafka-go v0.4.51
-	github.com/twmb/franz-go/pkg/kadm v1.19.0
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c
 	go.uber.org/goleak v1.3.0
 )
 
-require google.golang.org/protobuf v1.36.12 // indirect
+require (
+	github.com/twmb/franz-go/pkg/kadm v1.19.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
@@ -38,3 +40,7 @@ replace (
 	github.com/sluice-iot/sluice/tests => ../tests
 	github.com/sluice-iot/sluice/transport => ../transport
 )
+
+replace github.com/sluice-iot/sluice/services/js-executor => ../services/js-executor
+
+replace github.com/sluice-iot/sluice/examples/csv-transport => ../examples/csv-transport

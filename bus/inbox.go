@@ -5,18 +5,21 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/segmentio/kafka-go"
 
 	"github.com/sluice-iot/sluice/bus/internal/record"
 	"github.com/sluice-iot/sluice/bus/internal/wire"
+	"github.com/sluice-iot/sluice/bus/topics"
 )
 
 // inbox is this process's reply topic: answers to its calls, and messages addressed to it.
 type inbox struct {
 	topic    string
 	handle   atomic.Pointer[func(Record)]
+	kinds    sync.Map // kind → func(Record)
 	presence presence
 }
 
@@ -25,6 +28,9 @@ func (c *Client) ReplyTopic() string { return c.inbox.topic }
 
 // OnMessage implements Inbox.
 func (c *Client) OnMessage(handle func(Record)) { c.inbox.handle.Store(&handle) }
+
+// OnKind implements Inbox.
+func (c *Client) OnKind(kind string, handle func(Record)) { c.inbox.kinds.Store(kind, handle) }
 
 // openInbox makes the reply topic and starts reading it behind what an earlier process of this
 // name left in it.
@@ -88,6 +94,17 @@ func (c *Client) receive(r *Record) {
 	if isNote(r) {
 		c.inbox.presence.hear(r.Headers[0].Value, c.now(), c.config.PublishDeadline)
 		return
+	}
+	for i := range r.Headers {
+		if r.Headers[i].Key != topics.KindHeader {
+			continue
+		}
+		if found, ok := c.inbox.kinds.Load(string(r.Headers[i].Value)); ok {
+			if handle, ok := found.(func(Record)); ok {
+				handle(*r)
+				return
+			}
+		}
 	}
 	handle := c.inbox.handle.Load()
 	if handle == nil {

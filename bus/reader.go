@@ -96,7 +96,7 @@ func (r *reader) Commit(ctx context.Context, offset int64, metadata string) erro
 // put stores a commit. mu is held.
 func (r *reader) put(ctx context.Context, commit wire.Commit) error {
 	err := r.coordinated(ctx, func(c *wire.Conn) error {
-		return c.Commit(ctx, r.client.config.Group, r.log.topic, r.log.partition, commit.Offset, commit.Metadata)
+		return c.Commit(ctx, wire.Alone(r.client.config.Group), r.log.topic, r.log.partition, commit.Offset, commit.Metadata)
 	})
 	if err == nil {
 		r.commit, r.at = commit, time.Now()

@@ -86,11 +86,7 @@ func Start(config Config, options Options) (*Broker, error) {
 	}
 	b := &Broker{cluster: cluster, addr: cluster.ListenAddrs()[0], backlog: newBacklog(config.BacklogBytes, options.Room, options.Metrics)}
 	b.backlog.guard(cluster)
-	j, err := newJanitor(b, config, options)
-	if err != nil {
-		cluster.Close()
-		return nil, err
-	}
+	j := newJanitor(b, config, options)
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel
 	b.janitor.Go(func() { j.run(ctx) })

@@ -47,7 +47,7 @@ func start(t *testing.T, dir string, change func(*broker.Config)) *world {
 		t.Fatal(err)
 	}
 	settings.Brokers = []string{w.broker.Addr()}
-	specs := topics.Embedded(partitions, w.config.DeadLetterBytes)
+	specs := topics.Embedded(partitions, nil, w.config.DeadLetterBytes)
 	if err := topics.Create(t.Context(), settings.Brokers, specs, 1); err != nil {
 		t.Fatal(err)
 	}

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/sluice-iot/sluice/bus/topics"
 )
@@ -18,8 +18,7 @@ import (
 // costs it one look at three counters per interval.
 type janitor struct {
 	broker   *Broker
-	client   *kgo.Client
-	admin    *kadm.Client
+	line     *line
 	group    string
 	interval time.Duration
 	// trimAfter is how many bytes topics that are not owned may grow by until they are trimmed.
@@ -31,24 +30,24 @@ type janitor struct {
 	tails            int64
 }
 
-func newJanitor(b *Broker, config Config, options Options) (*janitor, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.ClientID("sluice-janitor"))
-	if err != nil {
-		return nil, fmt.Errorf("open the embedded broker's janitor: %w", err)
-	}
+func newJanitor(b *Broker, config Config, options Options) *janitor {
 	j := &janitor{
-		broker: b, client: client, admin: kadm.NewClient(client), group: options.Group,
+		broker: b, line: newLine(b.addr), group: options.Group,
 		interval: config.CleanInterval, trimAfter: max(1, config.TailBytes/4), log: options.Log,
 		deleted: map[string]map[int32]int64{}, written: -1, // a look at the start finds what an earlier process left
 	}
 	if j.log == nil {
 		j.log = slog.New(slog.DiscardHandler)
 	}
-	return j, nil
+	return j
 }
 
 func (j *janitor) run(ctx context.Context) {
-	defer j.client.Close()
+	defer func() {
+		if err := j.line.close(); err != nil {
+			j.log.Warn("close the janitor's connection", "err", err)
+		}
+	}()
 	ticker := time.NewTicker(j.interval)
 	defer ticker.Stop()
 	for {
@@ -88,49 +87,116 @@ func (j *janitor) clean(ctx context.Context) error {
 // record: after a crash the broker takes the next offset from the records it finds, and an empty partition
 // would start at 0 again, below what is committed.
 func (j *janitor) deleteHandled(ctx context.Context) error {
-	committed, err := j.admin.FetchOffsets(ctx, j.group)
-	if errors.Is(err, kerr.GroupIDNotFound) {
-		return nil // nobody has committed anything yet
+	committed, err := j.committed(ctx)
+	if err != nil || len(committed) == 0 {
+		return err
 	}
+	ends, err := j.ends(ctx, committed)
 	if err != nil {
-		return fmt.Errorf("read committed offsets: %w", err)
+		return err
 	}
-	var names []string
-	for name := range committed {
-		if topics.Owned(name) {
-			names = append(names, name)
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	ends, err := j.admin.ListEndOffsets(ctx, names...)
-	if err != nil {
-		return fmt.Errorf("list end offsets: %w", err)
-	}
-	handled := kadm.Offsets{}
-	ends.Each(func(end kadm.ListedOffset) {
-		offset, ok := committed.Lookup(end.Topic, end.Partition)
-		if !ok || end.Err != nil || offset.Err != nil {
-			return
-		}
-		if to := min(offset.At, end.Offset-1); to > j.deleted[end.Topic][end.Partition] {
-			handled.Add(kadm.Offset{Topic: end.Topic, Partition: end.Partition, At: to})
+	return j.delete(ctx, func(yield func(place, int64) bool) {
+		for at, offset := range committed {
+			end, known := ends[at]
+			if to := min(offset, end-1); known && to > j.deleted[at.topic][at.partition] && !yield(at, to) {
+				return
+			}
 		}
 	})
-	if len(handled) == 0 {
+}
+
+// place is a partition of a topic.
+type place struct {
+	topic     string
+	partition int32
+}
+
+// committed is up to where owned partitions have been handled.
+func (j *janitor) committed(ctx context.Context) (map[place]int64, error) {
+	question, answer := kmsg.NewPtrOffsetFetchRequest(), kmsg.NewPtrOffsetFetchResponse()
+	question.Version, question.Group = 5, j.group // of all topics
+	err := j.line.ask(ctx, question, answer)
+	if err == nil {
+		err = kerr.ErrorForCode(answer.ErrorCode)
+	}
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, nil // nobody has committed anything yet
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read committed offsets: %w", err)
+	}
+	found := map[place]int64{}
+	for _, t := range answer.Topics {
+		for _, p := range t.Partitions {
+			if topics.Owned(t.Topic) && p.ErrorCode == 0 && p.Offset >= 0 {
+				found[place{t.Topic, p.Partition}] = p.Offset
+			}
+		}
+	}
+	return found, nil
+}
+
+// ends is the next offset of each of the partitions.
+func (j *janitor) ends(ctx context.Context, of map[place]int64) (map[place]int64, error) {
+	question, answer := kmsg.NewPtrListOffsetsRequest(), kmsg.NewPtrListOffsetsResponse()
+	question.Version, question.ReplicaID = 4, -1
+	byTopic := map[string][]kmsg.ListOffsetsRequestTopicPartition{}
+	for at := range of {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = at.partition, -1 // the end
+		byTopic[at.topic] = append(byTopic[at.topic], p)
+	}
+	for name, partitions := range byTopic {
+		t := kmsg.NewListOffsetsRequestTopic()
+		t.Topic, t.Partitions = name, partitions
+		question.Topics = append(question.Topics, t)
+	}
+	if err := j.line.ask(ctx, question, answer); err != nil {
+		return nil, fmt.Errorf("list end offsets: %w", err)
+	}
+	found := map[place]int64{}
+	for _, t := range answer.Topics {
+		for _, p := range t.Partitions {
+			if p.ErrorCode == 0 {
+				found[place{t.Topic, p.Partition}] = p.Offset
+			}
+		}
+	}
+	return found, nil
+}
+
+// delete deletes what lies below the offsets of partitions.
+func (j *janitor) delete(ctx context.Context, below iter.Seq2[place, int64]) error {
+	question, answer := kmsg.NewPtrDeleteRecordsRequest(), kmsg.NewPtrDeleteRecordsResponse()
+	question.Version = 1
+	byTopic := map[string][]kmsg.DeleteRecordsRequestTopicPartition{}
+	for at, to := range below {
+		p := kmsg.NewDeleteRecordsRequestTopicPartition()
+		p.Partition, p.Offset = at.partition, to
+		byTopic[at.topic] = append(byTopic[at.topic], p)
+	}
+	if len(byTopic) == 0 {
 		return nil
 	}
-	answers, err := j.admin.DeleteRecords(ctx, handled)
-	if err != nil {
+	for name, partitions := range byTopic {
+		t := kmsg.NewDeleteRecordsRequestTopic()
+		t.Topic, t.Partitions = name, partitions
+		question.Topics = append(question.Topics, t)
+	}
+	if err := j.line.ask(ctx, question, answer); err != nil {
 		return fmt.Errorf("delete records: %w", err)
 	}
-	answers.Each(func(a kadm.DeleteRecordsResponse) {
-		if a.Err == nil {
-			j.note(a.Topic, a.Partition, a.LowWatermark)
+	var failed []error
+	for _, t := range answer.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				failed = append(failed, fmt.Errorf("delete records of %s/%d: %w", t.Topic, p.Partition, err))
+				continue
+			}
+			j.note(t.Topic, p.Partition, p.LowWatermark)
 		}
-	})
-	return answers.Error()
+	}
+	return errors.Join(failed...)
 }
 
 func (j *janitor) note(topic string, partition int32, to int64) {
@@ -144,18 +210,21 @@ func (j *janitor) note(topic string, partition int32, to int64) {
 func (j *janitor) measure(ctx context.Context) error {
 	b := j.broker.backlog
 	written := b.written.Load()
-	dirs, err := j.admin.DescribeAllLogDirs(ctx, nil)
-	if err != nil {
+	question, answer := kmsg.NewPtrDescribeLogDirsRequest(), kmsg.NewPtrDescribeLogDirsResponse()
+	question.Version, question.Topics = 1, nil // all of them
+	if err := j.line.ask(ctx, question, answer); err != nil {
 		return fmt.Errorf("measure topics: %w", err)
 	}
 	held := int64(0)
-	dirs.Each(func(dir kadm.DescribedLogDir) {
-		dir.Topics.Each(func(p kadm.DescribedLogDirPartition) {
-			if topics.Owned(p.Topic) {
-				held += p.Size
+	for _, dir := range answer.Dirs {
+		for _, t := range dir.Topics {
+			for _, p := range t.Partitions {
+				if topics.Owned(t.Topic) {
+					held += p.Size
+				}
 			}
-		})
-	})
+		}
+	}
 	b.measured.Store(held)
 	b.since.Store(written)
 	return nil

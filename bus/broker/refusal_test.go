@@ -20,7 +20,7 @@ func TestRefusedBatches(t *testing.T) {
 	}
 	settings := bus.DefaultConfig()
 	settings.Brokers = []string{b.Addr()}
-	if err := topics.Create(t.Context(), settings.Brokers, topics.Embedded(1, -1), 1); err != nil {
+	if err := topics.Create(t.Context(), settings.Brokers, topics.Embedded(1, nil, -1), 1); err != nil {
 		t.Fatal(err)
 	}
 	client, err := bus.Dial(t.Context(), settings, bus.Options{Node: "n"})

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-iot/sluice/bus"
+	"github.com/sluice-iot/sluice/bus/topics"
 )
 
 // serve gives every record of the stage's topic to handle until the test ends.
@@ -54,6 +55,31 @@ func callsAreAnswered(t *testing.T, s *stage) {
 		})
 	}
 	calling.Wait()
+}
+
+// ownCallsAreAnswered: who calls may be who answers. The answer is not published then, and may be overwritten at once.
+func ownCallsAreAnswered(t *testing.T, s *stage) {
+	registry := prometheus.NewRegistry()
+	node := s.dial(t, "node", func(_ *bus.Config, o *bus.Options) { o.Metrics = registry })
+	serve(t, s, node, func(r bus.Record) {
+		answer := append([]byte("re: "), r.Value...)
+		node.Answer(r, answer)
+		clear(answer)
+	})
+	const calls = 20
+	for i := range calls {
+		question := fmt.Sprint(i)
+		got, err := node.Call(t.Context(), s.topic, []byte(question), []byte(question), patience)
+		if err != nil || string(got) != "re: "+question {
+			t.Errorf("call %s: %q %v", question, got, err)
+		}
+	}
+	// A call may be answered before the brokers' word on its request comes back, and that word is what is counted.
+	published := func() float64 { return count(t, registry, "bus_published_messages_total") }
+	waitFor(t, "every request is counted", func() bool { return published() >= calls })
+	if n := published(); n != calls {
+		t.Errorf("%v messages were published for %d calls", n, calls)
+	}
 }
 
 func callBudget(t *testing.T, s *stage) {
@@ -117,6 +143,22 @@ func inboxMessages(t *testing.T, s *stage) {
 			}
 		case <-time.After(patience):
 			t.Fatalf("message %d does not arrive", i)
+		}
+	}
+	ofKind := make(chan bus.Record, 1)
+	transport.OnKind("some", func(r bus.Record) { ofKind <- r })
+	for _, kind := range []string{"some", "other"} {
+		header := bus.Header{Key: topics.KindHeader, Value: []byte(kind)}
+		publish(t, core, bus.Message{Topic: transport.ReplyTopic(), Value: []byte(kind), Headers: []bus.Header{header}})
+	}
+	for want, from := range map[string]chan bus.Record{"some": ofKind, "other": got} {
+		select {
+		case r := <-from:
+			if string(r.Value) != want {
+				t.Errorf("who takes kind %q got %q", want, r.Value)
+			}
+		case <-time.After(patience):
+			t.Fatalf("the message of kind %q does not arrive", want)
 		}
 	}
 }

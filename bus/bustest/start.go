@@ -48,7 +48,7 @@ func start(t testing.TB, dir string) string {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if err := topics.Create(ctx, []string{b.Addr()}, topics.Embedded(Partitions, config.DeadLetterBytes), 1); err != nil {
+	if err := topics.Create(ctx, []string{b.Addr()}, topics.Embedded(Partitions, nil, config.DeadLetterBytes), 1); err != nil {
 		t.Fatal(err)
 	}
 	return b.Addr()

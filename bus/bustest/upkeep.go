@@ -108,7 +108,7 @@ func prefixedNames(t *testing.T, s *stage) {
 	if err := topics.Create(t.Context(), []string{s.address}, specs, 1); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := topics.CheckOwned(t.Context(), []string{s.address}, prefix); n != 3 || err != nil {
+	if n, err := topics.CheckOwned(t.Context(), []string{s.address}, prefix, nil); n != 3 || err != nil {
 		t.Errorf("the owned topics have %d partitions, %v", n, err)
 	}
 	c := s.dial(t, "prefixed", func(config *bus.Config, _ *bus.Options) { config.TopicPrefix = prefix })

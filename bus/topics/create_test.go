@@ -62,7 +62,7 @@ func TestCheckFindsDifferences(t *testing.T) {
 }
 
 func TestOwnedTopicsAgree(t *testing.T) {
-	for _, specs := range [][]topics.Spec{topics.Standard(7), topics.Embedded(7, 1<<20)} {
+	for _, specs := range [][]topics.Spec{topics.Standard(7), topics.Embedded(7, nil, 1<<20)} {
 		for _, s := range specs {
 			if s.Owned != topics.Owned(s.Name) || s.Owned && s.Partitions != 7 {
 				t.Errorf("%s: owned %v, %d partitions", s.Name, s.Owned, s.Partitions)
@@ -76,9 +76,10 @@ func TestOwnedTopicsAgree(t *testing.T) {
 
 func TestCheckOwned(t *testing.T) {
 	brokers := start(t)
+	var queues []string
 	check := func(what string, want int) {
 		t.Helper()
-		got, err := topics.CheckOwned(t.Context(), brokers, "f.")
+		got, err := topics.CheckOwned(t.Context(), brokers, "f.", queues)
 		if got != want || errors.Is(err, topics.ErrMismatch) != (want == 0) {
 			t.Errorf("%s: %d partitions, %v, want %d", what, got, err, want)
 		}
@@ -98,7 +99,11 @@ func TestCheckOwned(t *testing.T) {
 	queue := topics.Standard(3)[0]
 	queue.Name += ".high"
 	create(queue)
+	check("a queue nobody reads", 0)
+	queues = []string{"high"}
 	check("a further queue", 3)
+	queues = append(queues, "low")
+	check("a queue without its topic", 0)
 	queue.Name, queue.Partitions = topics.RuleEngine+".low", 4
 	create(queue)
 	check("a further queue that differs", 0)

@@ -19,6 +19,8 @@ type Spec struct {
 	RetentionBytes int64
 	// MaxBytes is the largest batch, and so the largest message.
 	MaxBytes int
+	// AnyCount lets an existing topic have another partition count: no number in it means anything.
+	AnyCount bool
 	// Owned topics are read partition by partition by the core node that owns the number; all
 	// of them have the same partition count.
 	Owned bool
@@ -30,30 +32,54 @@ const (
 	DeadLetterBytes = 4 << 20
 	keep            = 14 * 24 * time.Hour
 	keepEvents      = time.Hour
+	// keepScripts outlives by far any call's budget.
+	keepScripts = 10 * time.Minute
+)
+
+// Partitions of the topic executors share: three per executor of a large fleet, and few where every active one costs a disk its syncs.
+const (
+	ScriptPartitions         = 60
+	EmbeddedScriptPartitions = 4
 )
 
 // Standard returns the platform's topics, the owned ones with the given partition count. Reply topics
 // are not among them: their readers make them.
 func Standard(partitions int) []Spec {
 	return []Spec{
-		{Name: RuleEngine, Partitions: partitions, Retention: keep, RetentionBytes: -1, MaxBytes: UplinkBytes, Owned: true},
+		queueSpec(MainQueue, partitions), queueSpec(HighPriorityQueue, partitions), queueSpec(SequentialQueue, partitions),
 		{Name: Core, Partitions: partitions, Retention: keep, RetentionBytes: -1, MaxBytes: UplinkBytes, Owned: true},
 		{Name: TransportRequests, Partitions: partitions, Retention: keep, RetentionBytes: -1, MaxBytes: UplinkBytes, Owned: true},
 		{Name: Events, Partitions: 1, Retention: keepEvents, MaxBytes: UplinkBytes},
+		{Name: ScriptRequests, Partitions: ScriptPartitions, Retention: keepScripts, MaxBytes: UplinkBytes, AnyCount: true},
 		{Name: DeadLetters, Partitions: 1, Retention: keep, RetentionBytes: -1, MaxBytes: DeadLetterBytes},
 	}
 }
 
+// Queues returns the topics of further queues.
+func Queues(partitions int, names []string) []Spec {
+	var specs []Spec
+	for _, name := range names {
+		specs = append(specs, queueSpec(name, partitions))
+	}
+	return specs
+}
+
+func queueSpec(name string, partitions int) Spec {
+	return Spec{Name: Queue(name), Partitions: partitions, Retention: keep, RetentionBytes: -1, MaxBytes: UplinkBytes, Owned: true}
+}
+
 // Embedded returns the platform's topics for the embedded broker. Nothing an owner has not handled is
 // deleted there; dead letters are kept up to deadLetterBytes, the oldest going first.
-func Embedded(partitions int, deadLetterBytes int64) []Spec {
-	specs := Standard(partitions)
+func Embedded(partitions int, queues []string, deadLetterBytes int64) []Spec {
+	specs := append(Standard(partitions), Queues(partitions, queues)...)
 	for i := range specs {
 		switch {
 		case specs[i].Owned:
 			specs[i].Retention = Forever
 		case specs[i].Name == DeadLetters:
 			specs[i].RetentionBytes = deadLetterBytes
+		case specs[i].Name == ScriptRequests:
+			specs[i].Partitions = EmbeddedScriptPartitions
 		}
 	}
 	return specs

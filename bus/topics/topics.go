@@ -13,6 +13,21 @@ const (
 	TransportRequests = "tb.transport.api.requests"
 )
 
+// Queue returns the topic of a queue of rule messages; "" and Main are the main one.
+func Queue(name string) string {
+	if name == "" || name == MainQueue {
+		return RuleEngine
+	}
+	return RuleEngine + "." + name
+}
+
+// The queues there always are. MainQueue's topic is RuleEngine itself.
+const (
+	MainQueue         = "Main"
+	HighPriorityQueue = "HighPriority"
+	SequentialQueue   = "SequentialByOriginator"
+)
+
 // Topics that everyone reads, or nobody owns.
 const (
 	// Events carries EntityEvent keyed by entity: core → all.
@@ -21,20 +36,29 @@ const (
 	DeadLetters = "tb.dead-letters"
 )
 
+// ScriptRequests carries ScriptCalls keyed by script: core → executors, which are one consumer group. Answers come on the caller's reply topic.
+const ScriptRequests = "js.eval.requests"
+
 // Prefixes of the topics one process reads alone.
 const (
 	TransportResponses = "tb.transport.api.responses." // + transport node: answers and DeviceDownlink
 	CoreResponses      = "tb.core.responses."          // + core node: answers and live updates
 )
 
-// KindHeader names the record header that says what a tb.rule-engine record holds.
+// KindHeader names the record header that says what a record of tb.rule-engine or of a reply topic holds.
 const KindHeader = "kind"
 
 // Values of KindHeader. A record without the header is an uplink.
 const (
 	KindUplink      = "uplink"
 	KindRuleMessage = "rule"
+	// KindScript marks ScriptAnswers on a reply topic.
+	KindScript = "script"
 )
+
+// TransportHeader names the record header by which a transport gives its node in the requests of devices to their rule chains. Only
+// transports write it: it does not pass through tenants' hands, as metadata does.
+const TransportHeader = "transport"
 
 // RecordIndexHeader names the record header of a replayed uplink that says which one of its messages is
 // wanted, as DeadLetter's record_index does. Without it all are.

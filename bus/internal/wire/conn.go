@@ -89,7 +89,7 @@ func (c *Conn) agree(ctx context.Context) error {
 	versions := make(map[protocol.ApiKey]int16, len(offered.ApiKeys))
 	for _, k := range offered.ApiKeys {
 		key := protocol.ApiKey(k.ApiKey)
-		versions[key] = key.SelectVersion(k.MinVersion, k.MaxVersion)
+		versions[key] = min(key.SelectVersion(k.MinVersion, k.MaxVersion), newest(key))
 	}
 	c.pc.SetVersions(versions)
 	return nil
@@ -97,7 +97,12 @@ func (c *Conn) agree(ctx context.Context) error {
 
 // Do sends a request and returns the answer.
 func (c *Conn) Do(ctx context.Context, request protocol.Message) (protocol.Message, error) {
-	release, err := c.limit(ctx, c.timeout)
+	return c.doWithin(ctx, c.timeout, request)
+}
+
+// doWithin is Do for a request that brokers may hold longer than others.
+func (c *Conn) doWithin(ctx context.Context, timeout time.Duration, request protocol.Message) (protocol.Message, error) {
+	release, err := c.limit(ctx, timeout)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,9 @@ const (
 // commits for it, under a group name that nobody joins.
 const noGeneration = -1
 
+// Alone returns the membership of a consumer that commits under a group's name without being a member of it.
+func Alone(group string) Membership { return Membership{Group: group, Generation: noGeneration} }
+
 // End returns the offset at one end of a partition's log. c must lead to the partition's leader.
 func (c *Conn) End(ctx context.Context, topic string, partition int, which int64) (int64, error) {
 	answer, err := do[*listoffsets.Response](ctx, c, &listoffsets.Request{
@@ -43,9 +46,9 @@ func (c *Conn) End(ctx context.Context, topic string, partition int, which int64
 }
 
 // Commit stores offset and metadata for a partition. c must lead to the group's coordinator.
-func (c *Conn) Commit(ctx context.Context, group, topic string, partition int, offset int64, metadata string) error {
+func (c *Conn) Commit(ctx context.Context, by Membership, topic string, partition int, offset int64, metadata string) error {
 	answer, err := do[*offsetcommit.Response](ctx, c, &offsetcommit.Request{
-		GroupID: group, GenerationID: noGeneration, RetentionTimeMs: -1,
+		GroupID: by.Group, GenerationID: by.Generation, MemberID: by.Member, RetentionTimeMs: -1,
 		Topics: []offsetcommit.RequestTopic{{Name: c.prefix + topic, Partitions: []offsetcommit.RequestPartition{{
 			PartitionIndex: int32(partition), CommittedOffset: offset, CommittedLeaderEpoch: -1, CommittedMetadata: metadata,
 		}}}},
