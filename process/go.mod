@@ -31,3 +31,7 @@ replace (
 	github.com/sluice-iot/sluice/tests => ../tests
 	github.com/sluice-iot/sluice/transport => ../transport
 )
+
+replace github.com/sluice-iot/sluice/services/js-executor => ../services/js-executor
+
+replace github.com/sluice-iot/sluice/examples/csv-transport => ../examples/csv-transport

@@ -3,14 +3,12 @@ package transport
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/sluice-iot/sluice/bus/topics"
 	"github.com/sluice-iot/sluice/proto/fault"
 	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
 )
@@ -26,7 +24,11 @@ type verdict struct {
 
 // outdated reports whether v's device changed since.
 func (v *verdict) outdated() bool {
-	return v.device != nil && v.device.state.changed.Load() > v.asOf
+	if v.device == nil {
+		return false
+	}
+	s := v.device.state
+	return s.changed.Load() > v.asOf || s.profile.Load().changed.Load() > v.asOf || s.tenant.changed.Load() > v.asOf
 }
 
 // credentials remembers verdicts. A verdict that no longer holds stays until it is replaced or
@@ -61,17 +63,25 @@ func newCredentials(c *Config) (*credentials, error) {
 
 // Authenticate implements Authenticator.
 func (t *Transport) Authenticate(ctx context.Context, c Credentials) (*Device, error) {
-	if v, found := t.credentials.known.GetIfPresent(c); found && t.holds(v) {
+	if v := t.recall(c.remembered()); v != nil {
 		t.metrics.credentialHits.Inc()
 		return v.device, v.err
 	}
 	return t.check(ctx, c)
 }
 
+// recall returns the verdict that may still be believed, nil when there is none.
+func (t *Transport) recall(remembered Credentials) *verdict {
+	if v, found := t.credentials.known.GetIfPresent(remembered); found && t.holds(v) {
+		return v
+	}
+	return nil
+}
+
 // Cached implements CachedAuthenticator.
 func (t *Transport) Cached(c Credentials) (d *Device, known bool, err error) {
-	v, found := t.credentials.known.GetIfPresent(c)
-	if !found || !t.holds(v) {
+	v := t.recall(c.remembered())
+	if v == nil {
 		return nil, false, nil
 	}
 	t.metrics.credentialHits.Inc()
@@ -81,7 +91,7 @@ func (t *Transport) Cached(c Credentials) (d *Device, known bool, err error) {
 // holds reports whether v may still be believed. While a change would not be heard of, only what the
 // core said a moment ago is.
 func (t *Transport) holds(v *verdict) bool {
-	if v.outdated() || v.asOf < t.events.missed.Load() {
+	if v.outdated() || v.asOf < t.events.missed.Load() || v.asOf < t.events.everyone.Load() {
 		return false
 	}
 	left := time.Until(v.until)
@@ -94,9 +104,12 @@ func (t *Transport) holds(v *verdict) bool {
 // check asks the core, once for all who wait for the same answer.
 func (t *Transport) check(ctx context.Context, c Credentials) (*Device, error) {
 	size := len(c.Token) + len(c.ClientID) + len(c.Username) + len(c.Password)
-	if size > t.config.CredentialsMaxBytes || c.key() == "" {
+	if size > t.config.CredentialsMaxBytes || len(c.Certificates) > t.config.CertificatesMaxBytes || c.key() == "" {
 		t.metrics.credentialsRejected.Inc()
 		return nil, errUnknown
+	}
+	if !t.strangers.mayCheck(&c) {
+		return nil, ErrTooManyWrong
 	}
 	t.metrics.credentialMisses.Inc()
 	k := t.credentials
@@ -122,30 +135,31 @@ func (t *Transport) check(ctx context.Context, c Credentials) (*Device, error) {
 // late, the Transport is closed.
 func (t *Transport) join(c Credentials, again bool) *flight {
 	k := t.credentials
+	remembered := c.remembered()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
 		<-k.slots
 		return nil
 	}
-	if f := k.flights[c]; f != nil {
+	if f := k.flights[remembered]; f != nil {
 		<-k.slots
 		return f
 	}
 	f := &flight{done: make(chan struct{})}
 	// One may have ended since the caller looked for its verdict.
-	if v, found := k.known.GetIfPresent(c); found && !again && t.holds(v) {
+	if v := t.recall(remembered); v != nil && !again {
 		<-k.slots
 		f.verdict = v
 		close(f.done)
 		return f
 	}
-	k.flights[c] = f
+	k.flights[remembered] = f
 	k.calls.Go(func() {
 		var a answer
 		f.verdict, a = t.ask(c)
 		k.mu.Lock()
-		delete(k.flights, c)
+		delete(k.flights, remembered)
 		k.mu.Unlock()
 		close(f.done)
 		t.verdicts.leave(a) // nobody waits for this
@@ -196,6 +210,9 @@ func (t *Transport) ask(c Credentials) (*verdict, answer) {
 		if a.err == nil {
 			v.device, isNew, v.err = t.device(a.info, c)
 		}
+		if attempt == 1 {
+			t.strangers.judged(&c, v.err)
+		}
 		if v.err != nil {
 			t.remember(c, v, 0)
 			return v, answer{}
@@ -221,7 +238,7 @@ func (t *Transport) find(ctx context.Context, c Credentials, request []byte, sha
 		}
 	}
 	a := answer{request: request, place: t.history.place()}
-	a.info, a.err = t.callValidate(ctx, c, request)
+	a.info, a.err = t.callValidate(ctx, &c, request)
 	return a
 }
 
@@ -240,69 +257,5 @@ func (t *Transport) remember(c Credentials, v *verdict, left time.Duration) {
 		keep = t.config.CredentialsRejected
 	}
 	v.until = time.Now().Add(keep)
-	t.credentials.known.Set(c, v)
-}
-
-// callValidate puts the question on the bus, keyed by credential.
-func (t *Transport) callValidate(ctx context.Context, c Credentials, request []byte) (*sluicepb.DeviceInfo, error) {
-	reply, err := t.bus.Call(ctx, topics.TransportRequests, []byte(c.key()), request, t.config.CallBudget)
-	t.metrics.calls.WithLabelValues("validate", result(err)).Inc()
-	if err != nil {
-		return nil, busFault("check credentials", err)
-	}
-	var answer sluicepb.TransportAnswer
-	if err := proto.Unmarshal(reply, &answer); err != nil {
-		return nil, fault.Wrap(fault.Internal, "read the answer to credentials", err)
-	}
-	if f := answer.GetFault(); f != nil {
-		return nil, credentialsFault(f)
-	}
-	if answer.GetDevice() == nil {
-		return nil, errUnknown
-	}
-	return answer.GetDevice(), nil
-}
-
-// credentialsFault keeps to the kinds Authenticate promises.
-func credentialsFault(f *sluicepb.Fault) error {
-	switch fault.Kind(f.GetKind()) {
-	case fault.Unauthenticated, fault.NotFound, fault.Invalid:
-		return errUnknown
-	case fault.Denied, fault.Limited:
-		return fault.FromProto(f)
-	default:
-		return fault.Wrap(fault.Unavailable, "check credentials", fault.FromProto(f))
-	}
-}
-
-// key is what a call about c is keyed by; empty credentials have none and are nobody's.
-func (c *Credentials) key() string {
-	switch {
-	case c.Token != "":
-		return c.Token
-	case c.HasUsername && c.Username != "":
-		return c.Username
-	default:
-		return c.ClientID
-	}
-}
-
-func (c *Credentials) request() *sluicepb.TransportRequest {
-	if c.Token != "" {
-		return &sluicepb.TransportRequest{Body: &sluicepb.TransportRequest_ValidateToken{
-			ValidateToken: &sluicepb.ValidateToken{Token: c.Token},
-		}}
-	}
-	return &sluicepb.TransportRequest{Body: &sluicepb.TransportRequest_ValidateBasic{ValidateBasic: &sluicepb.ValidateBasic{
-		ClientId: c.ClientID, Username: c.Username, Password: c.Password,
-		HasUsername: c.HasUsername, HasPassword: c.HasPassword,
-	}}}
-}
-
-// clone copies c's text, which may point into a request's buffer.
-func (c *Credentials) clone() Credentials {
-	k := *c
-	k.Token, k.ClientID = strings.Clone(c.Token), strings.Clone(c.ClientID)
-	k.Username, k.Password = strings.Clone(c.Username), strings.Clone(c.Password)
-	return k
+	t.credentials.known.Set(c.remembered(), v)
 }

@@ -4,23 +4,30 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 	"weak"
 
+	"github.com/sluice-iot/sluice/bus/topics"
 	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
 	"github.com/sluice-iot/sluice/proto/ident"
 	"github.com/sluice-iot/sluice/proto/telemetry"
-	"github.com/sluice-iot/sluice/transport/limit"
 )
 
 // deviceState is what all Devices of one id share in this process, however often the device
 // authenticated and over whatever protocols.
 type deviceState struct {
 	clock  deviceClock
-	limits *limit.Meter
 	tenant *tenantState
+	// rate is what its own messages are held to; behind, of a gateway, what it sends for the devices behind it.
+	rate, behind rate
 	// identity is the head of an encoded DeviceUplink: who the device is, as last read.
 	identity atomic.Pointer[[]byte]
+	profile  atomic.Pointer[profileState]
+	// options are what the device's profile says about transports, as last read; never nil.
+	options atomic.Pointer[sluicepb.ProfileOptions]
+	// calls is how many of the device's own requests wait for their answers.
+	calls atomic.Int32
+	// coreFull is set while it was the queue to the owner that last had no room for the device.
+	coreFull atomic.Bool
 	// changed is the number of the last event that concerned the device (Transport.events).
 	changed atomic.Uint64
 	// lastUplink and lastActive are ms since the epoch.
@@ -31,7 +38,11 @@ type deviceState struct {
 }
 
 // tenantState is what all devices of a tenant share.
-type tenantState struct{ limits *limit.Meter }
+type tenantState struct {
+	rate rate
+	// changed is the number of the last event that concerned the tenant.
+	changed atomic.Uint64
+}
 
 // shared hands out one *V per key for as long as anyone holds it. It holds none itself, so what
 // it keeps is bounded by what caches and sessions keep.
@@ -76,7 +87,8 @@ func (s *shared[K, V]) forget(key K) {
 func (t *Transport) device(info *sluicepb.DeviceInfo, c Credentials) (d *Device, isNew bool, err error) {
 	d = &Device{
 		Name: info.GetDeviceName(), Type: info.GetDeviceType(),
-		Gateway: info.GetGateway(), TransportType: info.GetTransportType(), credentials: c,
+		Gateway: info.GetGateway(), OverwriteActivity: info.GetOverwriteActivity(), TransportType: info.GetTransportType(), credentials: c,
+		queue: info.GetQueueName(), topic: topics.Queue(info.GetQueueName()),
 	}
 	for _, field := range []struct {
 		id   *ident.ID
@@ -91,46 +103,23 @@ func (t *Transport) device(info *sluicepb.DeviceInfo, c Credentials) (d *Device,
 			return nil, false, err
 		}
 	}
-	d.state, isNew = t.devices.get(d.ID, func() *deviceState { return t.newState(d.ID, d.Tenant) })
+	d.state, isNew = t.devices.get(d.ID, func() *deviceState { return t.newState(d.Tenant) })
 	head := telemetry.AppendUplink(nil, &telemetry.Uplink{
 		Tenant: d.Tenant, Device: d.ID, Customer: d.Customer, Profile: d.Profile, DeviceName: d.Name, DeviceType: d.Type,
 	})
 	d.state.identity.Store(&head)
+	profile, _ := t.profiles.get(d.Profile, func() *profileState { return &profileState{} })
+	d.state.profile.Store(profile)
+	d.state.options.Store(profile.intern(info.GetOptions()))
+	if c.isChild() {
+		d.gateway = t.devices.find(c.behind.gateway)
+	}
+	t.setRates(d, info.GetRates())
 	return d, isNew, nil
 }
 
-func (t *Transport) newState(device ident.DeviceID, tenant ident.TenantID) *deviceState {
-	now := time.Now()
-	s := &deviceState{limits: limit.NewMeter(t.deviceRates, now)}
-	s.limits.Share(t.ledger, 'd', device.ID)
-	s.tenant, _ = t.tenants.get(tenant, func() *tenantState {
-		state := &tenantState{limits: limit.NewMeter(t.tenantRates, now)}
-		state.limits.Share(t.ledger, 't', tenant.ID)
-		return state
-	})
+func (t *Transport) newState(tenant ident.TenantID) *deviceState {
+	s := &deviceState{}
+	s.tenant, _ = t.tenants.get(tenant, func() *tenantState { return &tenantState{} })
 	return s
-}
-
-// allowMessage meters a message of d that carries no values.
-func (d *Device) allowMessage(now time.Time) bool {
-	return d.state.limits.Message(now) && d.state.tenant.limits.Message(now)
-}
-
-// allowValues meters an uplink. The device's own limit comes first, so that one that sends too
-// much does not use up its tenant's.
-func (d *Device) allowValues(now time.Time, points int) bool {
-	if !d.state.limits.Telemetry(now, points) {
-		return false
-	}
-	if !d.state.tenant.limits.Telemetry(now, points) {
-		d.state.limits.Return(points)
-		return false
-	}
-	return true
-}
-
-// returnValues undoes allowValues for an uplink that will be tried again.
-func (d *Device) returnValues(points int) {
-	d.state.limits.Return(points)
-	d.state.tenant.limits.Return(points)
 }

@@ -19,6 +19,7 @@ import (
 type events struct {
 	heard     atomic.Uint64 // number of the last event
 	unmatched atomic.Uint64 // number of the last one about a device unknown here
+	everyone  atomic.Uint64 // number of the last one that concerned devices of whom nobody here knows which
 	missed    atomic.Uint64 // number up to which events may have been missed
 	followed  atomic.Bool   // whether the topic is being read
 }
@@ -97,11 +98,12 @@ func (t *Transport) onEvent(r bus.Record) {
 		t.sessions.moved.note(o)
 		return
 	}
-	if e.GetEntity().GetType() != ident.Device {
-		return // what else a verdict depends on changes rarely, and is read again when it ages
-	}
 	id, err := ident.FromBytes(e.GetEntity().GetId())
 	if err != nil {
+		return
+	}
+	if e.GetEntity().GetType() != ident.Device {
+		t.onGroup(e.GetEntity().GetType(), id)
 		return
 	}
 	device := ident.DeviceID{ID: id}
@@ -122,4 +124,36 @@ func (t *Transport) onEvent(r bus.Record) {
 	default:
 		t.sessions.refresh(device)
 	}
+}
+
+// onGroup outdates what is known of the devices of a profile or tenant. What else a verdict depends on is read again when it ages.
+func (t *Transport) onGroup(kind sluicepb.EntityType, id ident.ID) {
+	concerns := func(*Device) bool { return true }
+	switch kind {
+	case ident.DeviceProfile:
+		number := t.events.heard.Add(1)
+		t.events.unmatched.Store(number) // an answer under way may be of it
+		p := t.profiles.find(id)
+		if p == nil {
+			return
+		}
+		p.changed.Store(number)
+		concerns = func(d *Device) bool { return d.state.profile.Load() == p }
+	case ident.Tenant:
+		number := t.events.heard.Add(1)
+		t.events.unmatched.Store(number)
+		tenant := t.tenants.find(ident.TenantID{ID: id})
+		if tenant == nil {
+			return
+		}
+		tenant.changed.Store(number)
+		concerns = func(d *Device) bool { return d.state.tenant == tenant }
+	case ident.TenantProfile: // which tenants have it is not known here
+		number := t.events.heard.Add(1)
+		t.events.unmatched.Store(number)
+		t.events.everyone.Store(number)
+	default:
+		return
+	}
+	t.sessions.refreshAll(concerns)
 }

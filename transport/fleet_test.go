@@ -258,6 +258,10 @@ func TestChangesThatAreForgottenMakeVerdictsOld(t *testing.T) {
 		if m.looked("stale") != 1 || f.Core.Asked() != asked+1 {
 			t.Error("a verdict is believed that is older than what is remembered")
 		}
+		await(t, "the new verdict to be left", func() bool { // or it could come in place of what is put there next
+			left, err := f.redis.Get(name)
+			return err == nil && left != value
+		})
 	}
 	f.put(t, name, value)
 	authenticate(t, remembering.Rig, token("T"))

@@ -18,7 +18,6 @@ require (
 	github.com/kylelemons/godebug v1.1.0 // indirect
 	github.com/segmentio/kafka-go v0.4.51 // indirect
 	github.com/twmb/franz-go v1.22.2 // indirect
-	github.com/twmb/franz-go/pkg/kadm v1.19.0 // indirect
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // indirect
 	github.com/twmb/franz-go/pkg/kmsg v1.15.0 // indirect
 	github.com/yuin/gopher-lua v1.1.1 // indirect
@@ -51,3 +50,7 @@ replace (
 	github.com/sluice-iot/sluice/sluice => ../sluice
 	github.com/sluice-iot/sluice/tests => ../tests
 )
+
+replace github.com/sluice-iot/sluice/services/js-executor => ../services/js-executor
+
+replace github.com/sluice-iot/sluice/examples/csv-transport => ../examples/csv-transport

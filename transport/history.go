@@ -154,7 +154,11 @@ func deviceOf(r bus.Record) (device ident.DeviceID, concerns, readable bool) {
 	if err := proto.Unmarshal(r.Value, &e); err != nil {
 		return device, false, false
 	}
-	if e.GetEntity().GetType() != ident.Device {
+	switch e.GetEntity().GetType() {
+	case ident.Device:
+	case ident.DeviceProfile, ident.Tenant, ident.TenantProfile:
+		return device, false, e.GetOwner() != nil // about devices nobody here knows all of: as good as unreadable
+	default:
 		return device, false, true
 	}
 	id, err := ident.FromBytes(e.GetEntity().GetId())

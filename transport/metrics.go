@@ -19,12 +19,13 @@ type metrics struct {
 	droppedKeys [3]prometheus.Counter // by payload.Reason
 
 	credentialHits, credentialMisses prometheus.Counter
-	credentialsRejected              prometheus.Counter
+	credentialsRejected, strangers   prometheus.Counter
 	calls                            *prometheus.CounterVec // by call and result
 	sessions                         prometheus.Gauge
 	sessionsOpened                   prometheus.Counter
 	sessionsClosed                   *prometheus.CounterVec // by reason
 	sessionReports                   *prometheus.CounterVec // by kind and result
+	requests                         *prometheus.CounterVec // by kind and result
 	downlinks                        *prometheus.CounterVec // by kind and result
 	events                           prometheus.Counter
 	redisLookups                     *prometheus.CounterVec // by result
@@ -44,11 +45,13 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		credentialHits:      counter("transport_credentials_hits_total", "Credentials answered from memory."),
 		credentialMisses:    counter("transport_credentials_misses_total", "Credentials that had to be asked for."),
 		credentialsRejected: counter("transport_credentials_rejected_total", "Wrong credentials."),
+		strangers:           counter("transport_credentials_refused_total", "Credentials not looked at, as their address sent too many wrong ones."),
 		calls:               vector("transport_calls_total", "Calls to core nodes.", "call", "result"),
 		sessions:            prometheus.NewGauge(prometheus.GaugeOpts{Name: "transport_sessions", Help: "Open device sessions."}),
 		sessionsOpened:      counter("transport_sessions_opened_total", "Device sessions opened."),
 		sessionsClosed:      vector("transport_sessions_closed_total", "Device sessions closed, by who wanted it.", "reason"),
 		sessionReports:      vector("transport_session_reports_total", "Messages to device owners about sessions.", "kind", "result"),
+		requests:            vector("transport_requests_total", "Messages of devices that are no readings, by kind (rpc_reply, rpc_call, claim) and what became of them.", "kind", "result"),
 		downlinks:           vector("transport_downlinks_total", "Messages from device owners.", "kind", "result"),
 		events:              counter("transport_events_total", "Entity changes heard of."),
 		redisLookups:        vector("transport_redis_lookups_total", "Look-ups of credentials in Redis: hit, miss, stale (out of date), error, away (left alone), unready (entity changes not yet followed).", "result"),
@@ -66,8 +69,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		uplinks, dropped, m.credentialHits, m.credentialMisses, m.credentialsRejected, m.calls,
-		m.sessions, m.sessionsOpened, m.sessionsClosed, m.sessionReports, m.downlinks, m.events, m.redisLookups, m.redisRates,
+		uplinks, dropped, m.credentialHits, m.credentialMisses, m.credentialsRejected, m.strangers, m.calls,
+		m.sessions, m.sessionsOpened, m.sessionsClosed, m.sessionReports, m.requests, m.downlinks, m.events, m.redisLookups, m.redisRates,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)

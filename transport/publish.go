@@ -7,6 +7,7 @@ import (
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/bus/topics"
 	"github.com/sluice-iot/sluice/proto/fault"
+	"github.com/sluice-iot/sluice/proto/schema"
 	"github.com/sluice-iot/sluice/proto/telemetry"
 	"github.com/sluice-iot/sluice/transport/payload"
 )
@@ -16,6 +17,7 @@ type draft struct {
 	decoder *payload.Decoder
 	uplink  telemetry.Uplink
 	bytes   []byte
+	json    []byte // what a protobuf payload is as JSON
 }
 
 // keptBytes bounds the buffers that drafts keep.
@@ -33,7 +35,11 @@ type receipt struct {
 func (t *Transport) PublishTelemetry(d *Device, from Origin, data []byte, done func(error)) error {
 	f := t.drafts.Get().(*draft)
 	defer t.drafts.Put(f)
-	records, err := f.decoder.Telemetry(data)
+	data, err := t.readable(d, from.Format, schema.ForTelemetry, data, f)
+	var records []telemetry.Record
+	if err == nil {
+		records, err = f.decoder.Telemetry(data)
+	}
 	points := 0
 	for i := range records {
 		points += len(records[i].Values)
@@ -46,7 +52,11 @@ func (t *Transport) PublishTelemetry(d *Device, from Origin, data []byte, done f
 func (t *Transport) PublishAttributes(d *Device, from Origin, data []byte, done func(error)) error {
 	f := t.drafts.Get().(*draft)
 	defer t.drafts.Put(f)
-	values, err := f.decoder.Attributes(data)
+	data, err := t.readable(d, from.Format, schema.ForAttributes, data, f)
+	var values []telemetry.KeyValue
+	if err == nil {
+		values, err = f.decoder.Attributes(data)
+	}
 	f.uplink = telemetry.Uplink{Attributes: values}
 	return t.publish(d, from, f, len(values), err, done)
 }
@@ -58,7 +68,10 @@ func (t *Transport) Room(d *Device) <-chan struct{} {
 		time.AfterFunc(wait, func() { close(room) })
 		return room
 	}
-	return t.bus.Room(topics.RuleEngine, d.ID.ID[:])
+	if d.state.coreFull.Load() {
+		return t.bus.Room(topics.Core, d.ID.ID[:])
+	}
+	return t.bus.Room(d.topic, d.ID.ID[:])
 }
 
 // publish puts the draft's uplink of that many points on the bus; decoding is the error its payload gave.
@@ -86,6 +99,7 @@ func (t *Transport) publish(d *Device, from Origin, f *draft, points int, decodi
 		t.metrics.dropped(f.decoder.Dropped())
 	case errors.Is(err, bus.ErrFull):
 		counters.full.Inc()
+		d.state.coreFull.Store(false)
 		d.returnValues(points)
 	}
 	return err
@@ -146,7 +160,7 @@ func (t *Transport) send(d *Device, f *draft, counters *uplinkCounters, done fun
 	f.bytes = telemetry.AppendUplink(append(f.bytes[:0], identity...), &f.uplink)
 	r := t.receipts.Get().(*receipt)
 	r.counters, r.done = counters, done
-	err := t.bus.Publish(bus.Message{Topic: topics.RuleEngine, Key: d.ID.ID[:], Value: f.bytes}, r.finish)
+	err := t.bus.Publish(bus.Message{Topic: d.topic, Key: d.ID.ID[:], Value: f.bytes}, r.finish)
 	if err == nil {
 		return nil
 	}

@@ -319,3 +319,20 @@ func BenchmarkAuthenticateHit(b *testing.B) {
 		}
 	}
 }
+
+// TestA20_UplinksGoToTheQueueOfTheDevice: the topic is that of the queue the core told.
+func TestA20_UplinksGoToTheQueueOfTheDevice(t *testing.T) {
+	r := transporttest.Start(t, nil)
+	r.Core.AddDevice("main")
+	r.Core.AddDevice("fast").Queue = "HighPriority"
+	for _, name := range []string{"main", "fast"} {
+		mustPublish(t, r, authenticate(t, r, token(name)), `{"t":1}`)
+	}
+	var got []string
+	for _, m := range r.Bus.Accepted() {
+		got = append(got, m.Topic)
+	}
+	if diff := cmp.Diff([]string{"tb.rule-engine", "tb.rule-engine.HighPriority"}, got); diff != "" {
+		t.Error(diff)
+	}
+}

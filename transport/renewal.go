@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"time"
 
 	"github.com/sluice-iot/sluice/proto/ident"
@@ -46,18 +47,50 @@ func (r *sessions) refresh(d ident.DeviceID) {
 	}
 }
 
-// readAgain asks the core about the devices noted by refresh, as many at a time as there are free
-// slots. The answer reaches the sessions through the devices' shared state.
-func (r *sessions) readAgain() {
+// refreshAll is refresh for all devices that concerns.
+func (r *sessions) refreshAll(concerns func(*Device) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for d, s := range r.byDevice {
+		if concerns(s.device) {
+			r.stale[d] = struct{}{}
+		}
+	}
+}
+
+// What changed is asked about again every readEvery, in as many calls at a time as leave most room for devices that come.
+const (
+	readEvery   = 50 * time.Millisecond
+	readAtATime = 4 // the part of all calls is one in so many
+)
+
+// followChanges asks about the devices noted by refresh until ctx ends.
+func (r *sessions) followChanges(ctx context.Context) {
+	tick := time.NewTicker(readEvery)
+	defer tick.Stop()
 	for {
 		select {
-		case r.t.credentials.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			r.readAgain()
+		}
+	}
+}
+
+// readAgain asks the core about devices noted by refresh, as long as few enough calls are on their way. The answer reaches the sessions
+// through the devices' shared state.
+func (r *sessions) readAgain() {
+	slots := r.t.credentials.slots
+	for len(slots) <= cap(slots)/readAtATime {
+		select {
+		case slots <- struct{}{}:
 		default:
 			return
 		}
 		c, found := r.nextStale()
 		if !found {
-			<-r.t.credentials.slots
+			<-slots
 			return
 		}
 		r.t.join(c, true)

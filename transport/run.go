@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -20,8 +21,8 @@ import (
 	"github.com/sluice-iot/sluice/transport/redis"
 )
 
-// Transport is what all device protocols of a process share. It implements Authenticator,
-// Uplinks, AttributeReader and Sessions, and is safe for concurrent use.
+// Transport is what all device protocols of a process share. It implements the interfaces of transport.go that are
+// used from above, and is safe for concurrent use.
 type Transport struct {
 	config  Config
 	bus     bus.Bus
@@ -29,14 +30,18 @@ type Transport struct {
 	metrics *metrics
 	ids     *messageIDs
 
-	deviceRates, tenantRates limit.Rates
-
 	devices     shared[ident.DeviceID, deviceState]
 	tenants     shared[ident.TenantID, tenantState]
+	profiles    shared[ident.ID, profileState]
 	credentials *credentials
 	events      events
 	sessions    *sessions
 	activity    activity
+	schemas     *schemas
+	strangers   *strangers
+	parts       *parts
+	calls       deviceCalls
+	polls       polls
 
 	// What a fleet's transports share through Redis; nil without it.
 	redis    *redis.Client
@@ -44,6 +49,7 @@ type Transport struct {
 	verdicts *sharedVerdicts
 	ledger   *limit.Ledger
 
+	rules            payload.Options
 	drafts, receipts sync.Pool
 }
 
@@ -52,6 +58,13 @@ var (
 	_ Uplinks             = (*Transport)(nil)
 	_ AttributeReader     = (*Transport)(nil)
 	_ Sessions            = (*Transport)(nil)
+	_ RPCs                = (*Transport)(nil)
+	_ Formats             = (*Transport)(nil)
+	_ Polls               = (*Transport)(nil)
+	_ Claims              = (*Transport)(nil)
+	_ Provisioner         = (*Transport)(nil)
+	_ Packages            = (*Transport)(nil)
+	_ Gateways            = (*Transport)(nil)
 )
 
 // New returns the Transport of this process. It becomes the reader of b's inbox, so b is its
@@ -65,10 +78,7 @@ func New(c Config, b bus.Bus, o Options) (*Transport, error) {
 		t.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if t.deviceRates, err = c.DeviceLimits.parse("device-limit"); err != nil {
-		return nil, err
-	}
-	if t.tenantRates, err = c.TenantLimits.parse("tenant-limit"); err != nil {
+	if err = errors.Join(c.DeviceLimits.check("device-limit"), c.TenantLimits.check("tenant-limit")); err != nil {
 		return nil, err
 	}
 	if t.metrics, err = newMetrics(o.Metrics); err != nil {
@@ -77,12 +87,18 @@ func New(c Config, b bus.Bus, o Options) (*Transport, error) {
 	if t.credentials, err = newCredentials(&t.config); err != nil {
 		return nil, err
 	}
+	t.calls = deviceCalls{t: t, pending: map[ident.ID]*deviceCall{}}
+	t.polls = polls{t: t, open: map[pollKey]*poll{}}
+	if t.strangers, err = newStrangers(&t.config, t.metrics.strangers); err != nil {
+		return nil, err
+	}
+	t.schemas, t.parts = newSchemas(c.SchemaCacheBytes), newParts(t)
 	t.sessions = newSessions(t, strings.TrimPrefix(b.ReplyTopic(), topics.TransportResponses))
 	t.activity.t, t.activity.last = t, time.Now().UnixMilli()
-	rules := payload.Options{
+	t.rules = payload.Options{
 		KeepNumericStrings: !c.NumericStrings, MaxDepth: c.PayloadDepth, MaxValues: c.PayloadValues, MaxText: c.PayloadTextSize,
 	}
-	t.drafts.New = func() any { return &draft{decoder: payload.NewDecoder(rules)} }
+	t.drafts.New = func() any { return &draft{decoder: payload.NewDecoder(t.rules)} }
 	t.receipts.New = func() any {
 		r := &receipt{transport: t}
 		r.finish = r.finished
@@ -104,13 +120,16 @@ func (t *Transport) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
 	wait.Go(func() { t.followEvents(ctx) })
 	wait.Go(func() { t.sessions.followOwners(ctx) })
+	wait.Go(func() { t.sessions.followChanges(ctx) })
 	if t.redis != nil {
 		wait.Go(func() { t.redis.Run(ctx) })
 		wait.Go(func() { t.shareRates(ctx) })
 	}
 	t.keepHouse(ctx)
 	wait.Wait()
+	t.calls.close()
 	t.credentials.close()
+	t.parts.close()
 	t.closeRedis()
 	t.activity.report(time.Now())
 	return nil
@@ -127,7 +146,6 @@ func (t *Transport) keepHouse(ctx context.Context) {
 			return
 		case now := <-renewal.C:
 			t.sessions.renew(now)
-			t.sessions.readAgain()
 		case now := <-report.C:
 			t.activity.report(now)
 		}
@@ -161,6 +179,20 @@ func (t *Transport) deliver(value []byte) (kind string, err error) {
 		}
 		s.downlinks.AttributesUpdated(telemetry.FromProto(body.AttributesUpdated.GetUpdated()), body.AttributesUpdated.GetDeleted())
 		return "attributes", nil
+	case *sluicepb.DeviceDownlink_RpcRequest:
+		if s == nil {
+			return "rpc", errNoSession
+		}
+		request, err := readRPC(body.RpcRequest)
+		if err == nil {
+			s.downlinks.RPC(request)
+		}
+		return "rpc", err
+	case *sluicepb.DeviceDownlink_RpcAnswer:
+		if !t.calls.answered(id, body.RpcAnswer) {
+			return "rpc_answer", errNoCall
+		}
+		return "rpc_answer", nil
 	case *sluicepb.DeviceDownlink_CloseSession:
 		if s == nil || !t.sessions.end(s, body.CloseSession.GetReason()) {
 			return "close", errNoSession

@@ -16,7 +16,7 @@ import (
 	"github.com/sluice-iot/sluice/proto/ident"
 )
 
-// sessions is the registry of this process's device sessions, at most one per device.
+// sessions is the registry of this process's device sessions, at most one per device besides those that are over with one downlink.
 type sessions struct {
 	t    *Transport
 	node string // names this process's response topic to the core
@@ -39,9 +39,11 @@ type session struct {
 	downlinks Downlinks
 	openedAt  int64 // ms since the epoch
 	registry  *sessions
+	once      bool // over with its first downlink; it is no connection of the device, and any number of them may be
 
 	// The rest is guarded by sessions.mu.
 	closed     bool
+	rpc        bool // requests to the device are sent to it
 	announced  time.Time
 	prev, next *session
 }
@@ -59,32 +61,44 @@ func (t *Transport) Open(ctx context.Context, d *Device, transport string, downl
 	if !d.allowMessage(now) {
 		return nil, ErrRateLimited
 	}
-	s := &session{id: ident.New(), device: d, transport: transport, downlinks: downlinks, openedAt: now.UnixMilli(), registry: t.sessions}
+	s := t.sessions.new(d, transport, downlinks)
+	if err := t.sessions.openSession(ctx, s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (r *sessions) new(d *Device, transport string, downlinks Downlinks) *session {
+	return &session{id: ident.New(), device: d, transport: transport, downlinks: downlinks, openedAt: time.Now().UnixMilli(), registry: r}
+}
+
+// openSession registers s and returns once the bus has its announcement.
+func (r *sessions) openSession(ctx context.Context, s *session) error {
 	acknowledged := make(chan error, 1)
 	for {
-		err := t.sessions.open(s, func(err error) { acknowledged <- err })
+		err := r.open(s, func(err error) { acknowledged <- err })
 		if err == nil {
 			break
 		}
 		if !errors.Is(err, bus.ErrFull) {
-			return nil, err
+			return err
 		}
 		select {
-		case <-t.bus.Room(topics.Core, d.ID.ID[:]):
+		case <-r.t.bus.Room(topics.Core, s.device.ID.ID[:]):
 		case <-ctx.Done():
-			return nil, fault.Wrap(fault.Unavailable, "open session", ctx.Err())
+			return fault.Wrap(fault.Unavailable, "open session", ctx.Err())
 		}
 	}
 	select {
 	case err := <-acknowledged:
 		if err != nil {
-			t.sessions.close(s, "failed")
-			return nil, busFault("open session", err)
+			r.close(s, "failed")
+			return busFault("open session", err)
 		}
-		return s, nil
+		return nil
 	case <-ctx.Done():
-		t.sessions.close(s, "failed")
-		return nil, fault.Wrap(fault.Unavailable, "open session", ctx.Err())
+		r.close(s, "failed")
+		return fault.Wrap(fault.Unavailable, "open session", ctx.Err())
 	}
 }
 
@@ -92,7 +106,10 @@ func (t *Transport) Open(ctx context.Context, d *Device, transport string, downl
 // is then also the one the device's owner hears of last. The one before it is closed.
 func (r *sessions) open(s *session, done func(error)) error {
 	r.mu.Lock()
-	before := r.byDevice[s.device.ID]
+	var before *session
+	if !s.once {
+		before = r.byDevice[s.device.ID]
+	}
 	if before == nil && len(r.byID) >= r.t.config.Sessions {
 		r.mu.Unlock()
 		return fault.New(fault.Unavailable, "too many sessions")
@@ -107,7 +124,10 @@ func (r *sessions) open(s *session, done func(error)) error {
 	if before != nil {
 		r.remove(before)
 	}
-	r.byID[s.id], r.byDevice[s.device.ID] = s, s
+	r.byID[s.id] = s
+	if !s.once {
+		r.byDevice[s.device.ID] = s
+	}
 	s.announced = time.Now()
 	r.append(s)
 	r.mu.Unlock()
@@ -124,6 +144,7 @@ func (r *sessions) announce(s *session, again bool, done func(error)) error {
 	message := coreMessage(s.device)
 	message.Body = &sluicepb.CoreMessage_SessionOpened{SessionOpened: &sluicepb.SessionOpened{
 		SessionId: s.id[:], TransportNode: r.node, OpenedAtMs: s.openedAt, Transport: s.transport, Again: again,
+		Rpc: s.rpc, Once: s.once, Attributes: s.once && !s.rpc,
 	}}
 	return r.t.report(message, s.device, "opened", done)
 }
@@ -133,6 +154,22 @@ func (s *session) ID() ident.ID { return s.id }
 
 // Active implements Session.
 func (s *session) Active() { s.registry.t.activity.note(s.device, time.Now()) }
+
+// SubscribeRPC implements Session.
+func (s *session) SubscribeRPC(on bool) {
+	r := s.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.closed || s.rpc == on {
+		return
+	}
+	s.rpc = on
+	message := coreMessage(s.device)
+	message.Body = &sluicepb.CoreMessage_SessionSubscribed{SessionSubscribed: &sluicepb.SessionSubscribed{SessionId: s.id[:], Rpc: on}}
+	if err := r.t.report(message, s.device, "subscribed", nil); err != nil {
+		r.t.log.Debug("a subscription could not be reported", slog.Any("err", err))
+	}
+}
 
 // Close implements Session.
 func (s *session) Close() { s.registry.close(s, "transport") }
@@ -146,7 +183,7 @@ func (s *session) ended(reason sluicepb.CloseReason) {
 // close unregisters s at the protocol's wish.
 func (r *sessions) close(s *session, reason string) {
 	r.mu.Lock()
-	open := !s.closed
+	open := r.byID[s.id] == s
 	if open {
 		r.remove(s)
 	}
@@ -159,7 +196,7 @@ func (r *sessions) close(s *session, reason string) {
 // end ends s for the platform's reason; false when it was over already.
 func (r *sessions) end(s *session, reason sluicepb.CloseReason) bool {
 	r.mu.Lock()
-	open := !s.closed
+	open := r.byID[s.id] == s
 	if open {
 		r.remove(s)
 	}
@@ -170,8 +207,25 @@ func (r *sessions) end(s *session, reason sluicepb.CloseReason) bool {
 	return open
 }
 
-// closeDevice ends the session of a device, if it has one here.
+// expire forgets a session whose one downlink came: the owner knows.
+func (r *sessions) expire(s *session) {
+	r.mu.Lock()
+	open := r.byID[s.id] == s
+	if open {
+		r.remove(s)
+	}
+	r.mu.Unlock()
+	if open {
+		r.t.metrics.sessions.Dec()
+		r.t.metrics.sessionsClosed.WithLabelValues("delivered").Inc()
+	}
+}
+
+// closeDevice ends what a device has open here.
 func (r *sessions) closeDevice(d ident.DeviceID, reason sluicepb.CloseReason) {
+	for _, p := range r.t.polls.of(d) {
+		r.end(p.session, reason)
+	}
 	if s := r.of(d); s != nil {
 		r.end(s, reason)
 	}

@@ -27,6 +27,8 @@ type inbox struct {
 	closed  []sluicepb.CloseReason
 }
 
+func (i *inbox) RPC(transport.RPCRequest) {}
+
 func (i *inbox) AttributesUpdated(updated []telemetry.KeyValue, deleted []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

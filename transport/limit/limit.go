@@ -103,6 +103,22 @@ func (b *Bucket) Take(now time.Time, n int) bool {
 	return true
 }
 
+// Has reports whether Take would take n now.
+func (b *Bucket) Has(now time.Time, n int) bool {
+	if b == nil {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refill(now)
+	for _, left := range b.tokens {
+		if left < float64(n) {
+			return false
+		}
+	}
+	return true
+}
+
 // Return puts back n tokens of an earlier Take whose purpose came to nothing.
 func (b *Bucket) Return(n int) {
 	if b == nil {

@@ -3,6 +3,7 @@ package transporttest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +31,8 @@ type Bus struct {
 	accepted  []bus.Message // uplinks taken on
 	reports   []bus.Message // messages to topics.Core
 	onMessage func(bus.Record)
-	changed   chan struct{} // closed and replaced whenever something happens
+	delivered map[string]bool // sessions that were sent something
+	changed   chan struct{}   // closed and replaced whenever something happens
 	work      chan func()
 	tails     []func(bus.Record)
 	deafSince time.Time    // zero: events are heard
@@ -117,13 +119,24 @@ func (b *Bus) Held() int {
 func (b *Bus) Uplinks() ([]telemetry.Uplink, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := make([]telemetry.Uplink, len(b.accepted))
-	for i, m := range b.accepted {
-		if err := telemetry.ParseUplink(m.Value, &out[i]); err != nil {
+	out := make([]telemetry.Uplink, 0, len(b.accepted))
+	for _, m := range b.accepted {
+		if isRuleMessage(m.Headers) {
+			continue
+		}
+		var u telemetry.Uplink
+		if err := telemetry.ParseUplink(m.Value, &u); err != nil {
 			return nil, err
 		}
+		out = append(out, u)
 	}
 	return out, nil
+}
+
+func isRuleMessage(headers []bus.Header) bool {
+	return slices.ContainsFunc(headers, func(h bus.Header) bool {
+		return h.Key == topics.KindHeader && string(h.Value) == topics.KindRuleMessage
+	})
 }
 
 // Reports returns what the core was told of sessions and activity so far, in order.
@@ -165,6 +178,10 @@ func (b *Bus) Deliver(downlink *sluicepb.DeviceDownlink) error {
 	}
 	b.mu.Lock()
 	handle := b.onMessage
+	if b.delivered == nil {
+		b.delivered = map[string]bool{}
+	}
+	b.delivered[string(downlink.GetSessionId())] = true
 	b.mu.Unlock()
 	if handle == nil {
 		return errors.New("nobody reads the inbox")
@@ -213,6 +230,13 @@ func (b *Bus) Past(_ context.Context, _ string, handle func(bus.Record)) (bus.Pa
 	return bus.Past{Life: b.life, End: int64(len(b.announced))}, nil
 }
 
+// Accepted returns the messages with uplinks that were taken on so far.
+func (b *Bus) Accepted() []bus.Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return append([]bus.Message(nil), b.accepted...)
+}
+
 // Publish implements bus.Publisher.
 func (b *Bus) Publish(m bus.Message, done func(error)) error {
 	b.mu.Lock()
@@ -220,7 +244,7 @@ func (b *Bus) Publish(m bus.Message, done func(error)) error {
 	if b.closed {
 		return bus.ErrClosed
 	}
-	uplink := m.Topic == topics.RuleEngine
+	uplink := topics.Uplinks(m.Topic)
 	if uplink && b.full {
 		return bus.ErrFull
 	}
@@ -277,12 +301,21 @@ func (b *Bus) Expired(bus.Record) bool { return false }
 func (b *Bus) Tail(ctx context.Context, _ string, ready chan<- struct{}, handle func(bus.Record)) error {
 	b.mu.Lock()
 	b.tails = append(b.tails, handle)
+	close(b.changed)
+	b.changed = make(chan struct{})
 	b.mu.Unlock()
 	if ready != nil {
 		close(ready)
 	}
 	<-ctx.Done()
 	return ctx.Err()
+}
+
+// followed reports whether anybody follows tb.events.
+func (b *Bus) followed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.tails) > 0
 }
 
 // Silence implements bus.Tailer.
@@ -325,6 +358,9 @@ func (b *Bus) OnMessage(handle func(bus.Record)) {
 	defer b.mu.Unlock()
 	b.onMessage = handle
 }
+
+// OnKind implements bus.Inbox; nobody sends a transport anything of a kind.
+func (b *Bus) OnKind(string, func(bus.Record)) {}
 
 // Partitions implements bus.Partitions.
 func (b *Bus) Partitions(context.Context, string) (int, error) { return 1, nil }

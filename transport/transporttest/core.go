@@ -17,14 +17,23 @@ import (
 
 // Core answers what transports ask of core nodes, from memory. Safe for concurrent use.
 type Core struct {
-	mu      sync.Mutex
-	devices []*Device
-	fault   error
-	stalled chan struct{} // calls wait for it when not nil
-	asked   int
-	// byToken and basic are devices by how they are found, made at the first look; nil: not yet.
+	mu       sync.Mutex
+	devices  []*Device
+	profiles []*Profile
+	packages []*Package
+	fault    error
+	stalled  chan struct{} // calls wait for it when not nil
+	asked    int
+	// byToken, byName and basic are devices by how they are found, made at the first look; nil: not yet.
 	byToken map[string]*Device
+	byName  map[deviceName]*Device
 	basic   []*Device
+}
+
+// deviceName is a device's name in its tenant.
+type deviceName struct {
+	tenant ident.TenantID
+	name   string
 }
 
 // Device is a device of Core. Set the fields before the device is used; the token is the MQTT
@@ -36,8 +45,38 @@ type Device struct {
 	Token          string
 	Basic          *Basic
 	TransportType  string
+	Queue          string // its messages go to; "" is the main one
 	Gateway        bool
+	Overwrite      bool // of a gateway: OverwriteActivity
 	Client, Shared []telemetry.KeyValue
+	// Certificate is the leaf, DER, of a device known by it instead.
+	Certificate []byte
+	Profile     ident.ID
+	Options     *sluicepb.ProfileOptions
+	Rates       *sluicepb.RateLimits
+	// Firmware and Software are what is assigned to it.
+	Firmware, Software *Package
+	// Behind is the gateway it was made for, if it was.
+	Behind ident.DeviceID
+	// MaxDevices, of a gateway, is how many the tenant may have; 0 is any number.
+	MaxDevices int
+}
+
+// Profile is a device profile that makes credentials for devices that have none: Existing ones of the tenant named so once each, or else new ones.
+type Profile struct {
+	Key, Secret string
+	Tenant      ident.TenantID
+	Existing    []string
+	done        map[string]bool
+}
+
+// Package is firmware or software.
+type Package struct {
+	ID                    ident.ID
+	Title, Version        string
+	FileName, ContentType string
+	Data                  []byte
+	URL                   string
 }
 
 // Basic are MQTT_BASIC credentials; an empty field is not checked.
@@ -130,56 +169,11 @@ func (c *Core) answer(ctx context.Context, topic string, request []byte) ([]byte
 	defer c.mu.Unlock()
 	switch topic {
 	case topics.TransportRequests:
-		return c.validate(request)
+		return c.answerTransport(request)
 	case topics.Core:
 		return c.readAttributes(request)
 	default:
 		return nil, errors.New("no calls go to " + topic)
-	}
-}
-
-func (c *Core) validate(request []byte) ([]byte, error) {
-	var question sluicepb.TransportRequest
-	if err := proto.Unmarshal(request, &question); err != nil {
-		return nil, err
-	}
-	answer := &sluicepb.TransportAnswer{Fault: fault.ToProto(c.fault)}
-	if c.fault == nil {
-		d := c.find(&question)
-		if d == nil {
-			answer.Fault = fault.ToProto(fault.New(fault.Unauthenticated, "credentials are not known"))
-		} else {
-			answer.Device = d.info()
-		}
-	}
-	return proto.Marshal(answer)
-}
-
-func (c *Core) find(question *sluicepb.TransportRequest) *Device {
-	token, basic := question.GetValidateToken().GetToken(), question.GetValidateBasic()
-	if basic != nil {
-		token = basic.GetUsername()
-	}
-	if c.byToken == nil {
-		c.index()
-	}
-	for _, d := range c.basic {
-		if basic != nil && d.Basic.matches(basic) {
-			return d
-		}
-	}
-	return c.byToken[token]
-}
-
-// index makes what find looks in. Only under the lock.
-func (c *Core) index() {
-	c.byToken, c.basic = make(map[string]*Device, len(c.devices)), nil
-	for _, d := range c.devices {
-		if d.Basic != nil {
-			c.basic = append(c.basic, d)
-		} else if _, taken := c.byToken[d.Token]; d.Token != "" && !taken {
-			c.byToken[d.Token] = d
-		}
 	}
 }
 
@@ -191,8 +185,8 @@ func (b *Basic) matches(c *sluicepb.ValidateBasic) bool {
 
 func (d *Device) info() *sluicepb.DeviceInfo {
 	return &sluicepb.DeviceInfo{
-		TenantId: d.Tenant.ID[:], DeviceId: d.ID.ID[:], DeviceName: d.Name, DeviceType: d.Type,
-		Gateway: d.Gateway, TransportType: d.TransportType,
+		TenantId: d.Tenant.ID[:], DeviceId: d.ID.ID[:], DeviceName: d.Name, DeviceType: d.Type, DeviceProfileId: d.Profile[:],
+		Gateway: d.Gateway, OverwriteActivity: d.Overwrite, TransportType: d.TransportType, QueueName: d.Queue, Options: d.Options, Rates: d.Rates,
 	}
 }
 

@@ -125,9 +125,19 @@ func (r *Rig) await(t testing.TB, condition func() bool) {
 	}
 }
 
+// ChangedGroup announces that a profile or tenant changed.
+func (r *Rig) ChangedGroup(t testing.TB, kind sluicepb.EntityType, id ident.ID) {
+	t.Helper()
+	r.await(t, r.Bus.followed)
+	if err := r.Bus.Announce(&sluicepb.EntityEvent{Entity: &sluicepb.EntityId{Type: kind, Id: id[:]}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Changed announces that d changed: deleted, with other credentials, or otherwise.
 func (r *Rig) Changed(t testing.TB, d *Device, deleted, credentials bool) {
 	t.Helper()
+	r.await(t, r.Bus.followed)
 	err := r.Bus.Announce(&sluicepb.EntityEvent{
 		TenantId: d.Tenant.ID[:], Entity: &sluicepb.EntityId{Type: ident.Device, Id: d.ID.ID[:]},
 		Deleted: deleted, CredentialsChanged: credentials, CredentialsIds: []string{d.Token},
