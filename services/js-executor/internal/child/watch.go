@@ -1,0 +1,119 @@
+package child
+
+import (
+	"runtime"
+	"runtime/metrics"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-iot/sluice/proto/script"
+	"github.com/sluice-iot/sluice/services/js-executor/internal/engine"
+	"github.com/sluice-iot/sluice/services/js-executor/internal/processor"
+)
+
+// look is how often a call that runs is looked at.
+const look = 4 * time.Millisecond
+
+// watch stops calls that run too long or take too much memory, as far as the engine lets it. Who runs nothing is not woken.
+type watch struct {
+	engine *engine.Engine
+	out    *output
+	limit  uint64 // bytes of objects
+
+	wake chan struct{}
+
+	awake atomic.Bool
+	began time.Time
+
+	// Of the call that runs. They are there before the engine counts it.
+	at      atomic.Int64 // ns since began
+	used    atomic.Int64 // processor time of the process until then
+	timeout atomic.Int64
+
+	// For who runs the calls.
+	seen   time.Duration // processor time when it was looked at last
+	seenAt time.Duration // since began
+}
+
+// fresh is how old the processor's time at a call's start may be: asking costs more than many a call.
+const fresh = time.Millisecond
+
+// start says that a call begins.
+func (w *watch) start(timeout time.Duration) {
+	now := time.Since(w.began)
+	if now-w.seenAt > fresh {
+		w.seen, w.seenAt = processor.Used(processor.Self), now
+	}
+	w.at.Store(int64(now))
+	w.used.Store(int64(w.seen))
+	w.timeout.Store(int64(timeout))
+	if !w.awake.Load() {
+		w.awake.Store(true)
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// spent returns how much of its time the call that runs has used up, and how long it has taken by the clock on the wall.
+func (w *watch) spent() (spent, wall time.Duration) {
+	wall = time.Since(w.began) - time.Duration(w.at.Load())
+	if wall < look {
+		return wall, wall // no machine's hiccup matters here
+	}
+	return processor.Spent(wall, time.Duration(w.used.Load()), processor.Used(processor.Self)), wall
+}
+
+// rest says that there is nothing to do.
+func (w *watch) rest() { w.awake.Store(false) }
+
+// run looks until the process ends.
+func (w *watch) run() {
+	memory := memory{limit: w.limit}
+	for range w.wake {
+		var (
+			seen  uint64        // number of a call
+			stood time.Duration // how long the machine stood still while it ran
+		)
+		for w.awake.Load() {
+			before := time.Now()
+			time.Sleep(look)
+			number := w.engine.Current()
+			if number == 0 || number != seen { // a short call is no trouble
+				seen, stood = number, 0
+				continue
+			}
+			stood += processor.Stood(time.Since(before))
+			w.out.flush() // what was answered before does not wait for this one
+			timeout := time.Duration(w.timeout.Load())
+			spent, wall := w.spent()
+			switch {
+			case spent > timeout:
+				w.engine.Stop(number, script.Timeout)
+			case wall-stood > processor.Patience(timeout):
+				w.engine.Stop(number, script.Away)
+			case memory.spent():
+				w.engine.Stop(number, script.Memory)
+			}
+		}
+	}
+}
+
+// memory is how much of it is in use.
+type memory struct {
+	limit   uint64
+	samples [2]metrics.Sample
+}
+
+// spent reports whether more than the limit is in use. What a collection finds in use counts: the rest is garbage, of which a busy machine lets more gather.
+func (m *memory) spent() bool {
+	m.samples[0].Name, m.samples[1].Name = "/memory/classes/heap/objects:bytes", "/gc/heap/live:bytes"
+	metrics.Read(m.samples[:1])
+	if m.samples[0].Value.Uint64() <= m.limit {
+		return false
+	}
+	runtime.GC()
+	metrics.Read(m.samples[:])
+	return m.samples[1].Value.Uint64() > m.limit
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package sandbox
+
+// limitData says that memory is limited.
+const limitData = true
