@@ -53,9 +53,9 @@ func (s *Service) tellOfCluster(owned ring.Ring) {
 	}))
 }
 
-func (s *Service) cluster(ctx context.Context, owned ring.Ring) cluster {
+func (s *Service) cluster(ctx context.Context, of ring.Ring) cluster {
 	told := cluster{Nodes: []ring.Node{}, Partitions: []partition{}, Trouble: map[string]string{}}
-	status, err := s.ringStatus(ctx, owned)
+	status, err := s.ringStatus(ctx, of)
 	if err != nil {
 		told.Trouble["ring"] = err.Error()
 	}
@@ -63,7 +63,11 @@ func (s *Service) cluster(ctx context.Context, owned ring.Ring) cluster {
 	for _, state := range status.Partitions {
 		told.Partitions = append(told.Partitions, partition{PartitionState: state, Waiting: map[string]int64{}})
 	}
-	for _, topic := range [...]string{topics.RuleEngine, topics.Core, topics.TransportRequests} {
+	owned := []string{topics.Core, topics.TransportRequests}
+	for i := range s.queues {
+		owned = append(owned, s.queues[i].Topic())
+	}
+	for _, topic := range owned {
 		lags, err := s.bus.Lag(ctx, topic)
 		if err != nil {
 			told.Trouble["bus"] = err.Error()

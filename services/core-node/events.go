@@ -80,6 +80,9 @@ func (s *Service) changed(tenant ident.TenantID, e ident.EntityID) {
 		s.accounts.Forget(e.ID)
 	case ident.RuleChain, ident.DeviceProfile:
 		s.chains.Forget(tenant)
+		s.packages.Look()
+	case ident.Tenant: // it names its root chain
+		s.chains.Forget(ident.TenantID{ID: e.ID})
 	case ident.Device:
 		s.ingest.Changed(tenant, ident.DeviceID{ID: e.ID})
 	}

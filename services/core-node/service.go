@@ -19,9 +19,12 @@ import (
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ingest"
 	"github.com/sluice-iot/sluice/services/core-node/internal/live"
+	"github.com/sluice-iot/sluice/services/core-node/internal/outside"
 	"github.com/sluice-iot/sluice/services/core-node/internal/password"
+	"github.com/sluice-iot/sluice/services/core-node/internal/queue"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
+	"github.com/sluice-iot/sluice/services/core-node/internal/script"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 	"github.com/sluice-iot/sluice/services/core-node/internal/websocket"
 )
@@ -29,6 +32,7 @@ import (
 // Bus is what a core node needs of the bus. *bus.Client is one.
 type Bus interface {
 	bus.Bus
+	script.Bus
 	// Lag returns how far the owners of a topic's partitions have come.
 	Lag(ctx context.Context, topic string) ([]bus.PartitionLag, error)
 	// SweepReplies deletes the reply topics of processes that are gone, until ctx ends.
@@ -42,8 +46,12 @@ type Service struct {
 	bus      Bus
 	store    storage.Store
 	entities *entity.Registry
+	attached
 	accounts *auth.Accounts
+	compiler *rule.Compiler
 	chains   *rule.Chains
+	scripts  *script.Scripts
+	outside  *outside.Outside
 	ingest   *ingest.Ingest
 	watches  *live.Watches
 	calls    calls.Calls
@@ -52,6 +60,7 @@ type Service struct {
 	listener net.Listener // nil when others serve handler
 	// partitions is how many each owned topic has.
 	partitions int
+	queues     []queue.Queue
 	// broken is told when the store cannot go on.
 	broken chan error
 
@@ -81,9 +90,17 @@ func (s *Service) open(ctx context.Context) (err error) {
 	if s.store, err = s.openStore(ctx); err != nil {
 		return fmt.Errorf("open the store: %w", err)
 	}
+	if s.partitions, err = s.bus.Partitions(ctx, topics.RuleEngine); err != nil {
+		return fmt.Errorf("find the partitions: %w", err)
+	}
+	if err := s.attach(); err != nil {
+		return err
+	}
 	s.entities = entity.New(s.store, entity.Options{
 		Events: entity.Announcer{Bus: s.bus}, Lifecycle: ingest.Lifecycle{Bus: s.bus}, Values: s.store,
+		Attached: []entity.Attached{s.relations, s.alarms, s.packages, s.claims}, Assignments: s.packages,
 	})
+	s.packages.Over(s.entities)
 	hasher := password.NewHasher(2, s.config.PasswordQueue)
 	if s.config.Store == storePebble { // nobody else can have installed into it
 		if s.firstUser, s.firstPassword, err = installData(ctx, s.entities, hasher, s.config.Demo); err != nil {
@@ -97,10 +114,12 @@ func (s *Service) open(ctx context.Context) (err error) {
 	s.accounts = auth.New(auth.Options{
 		Users: s.entities.Users, Passwords: hasher, Sessions: s.store, Key: key, Settings: s.config.Auth, Log: s.env.Log,
 	})
-	if s.partitions, err = s.bus.Partitions(ctx, topics.RuleEngine); err != nil {
-		return fmt.Errorf("find the partitions: %w", err)
+	if s.queues, err = s.config.queues(); err != nil {
+		return err
 	}
-	s.connect()
+	if err := s.connect(); err != nil {
+		return err
+	}
 	if s.config.HTTPListen != "" {
 		if s.listener, err = net.Listen("tcp", s.config.HTTPListen); err != nil {
 			return fmt.Errorf("listen for REST: %w", err)
@@ -122,8 +141,12 @@ func (s *Service) Run(ctx context.Context) error {
 	err = process.Sequence(
 		process.RunnerFunc(s.watchStore),
 		process.RunnerFunc(s.accounts.Run),
+		process.RunnerFunc(s.events.Run),
+		process.RunnerFunc(func(ctx context.Context) error { return s.packages.Run(ctx, s.ingest.Owns) }),
+		process.RunnerFunc(s.scripts.Run),
 		process.RunnerFunc(s.followEvents),
 		process.RunnerFunc(s.sweepReplies),
+		process.RunnerFunc(s.outside.Run), // ends after the rule nodes that use it
 		process.RunnerFunc(func(ctx context.Context) error { return owned.Run(ctx, s.own, s.calls.Answer) }),
 		process.RunnerFunc(s.watches.Run),
 		process.RunnerFunc(s.sockets.Run),

@@ -72,6 +72,7 @@ func New(o Options) *Accounts {
 func (a *Accounts) Run(ctx context.Context) error {
 	defer a.notBefore.StopAllGoroutines()
 	defer a.sessions.ended.StopAllGoroutines()
+	defer a.tokens.known.StopAllGoroutines()
 	const every = time.Hour
 	tick := time.NewTicker(every)
 	defer tick.Stop()

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-iot/sluice/proto/fault"
 	"github.com/sluice-iot/sluice/proto/ident"
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
+	"github.com/sluice-iot/sluice/services/core-node/internal/reference"
 )
 
 // Errors of tokens and logins, wrapped in a fault.Unauthenticated. Compare with errors.Is.
@@ -21,7 +22,7 @@ var (
 )
 
 // NullID is how the API writes "none".
-const NullID = "13814000-1dd2-11b2-8080-808080808080"
+const NullID = reference.NullID
 
 // IDText returns id as the API writes it: the zero ID as NullID.
 func IDText(id ident.ID) string {

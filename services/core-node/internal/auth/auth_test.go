@@ -141,6 +141,35 @@ func TestMarksOfExpiredSessionsAreSwept(t *testing.T) {
 	}
 }
 
+// TestKnownTokens: a token that was read before is refused like any other once it has expired, or its session ended.
+func TestKnownTokens(t *testing.T) {
+	p := httpapitest.Start(t)
+	now := time.Now()
+	a := accounts(t, p, func(o *auth.Options) { o.Now = func() time.Time { return now } })
+	run(t, a)
+	expiring, ended := p.Admin(t).Token, p.Admin(t).Token
+	var who auth.Principal
+	for _, token := range []string{expiring, ended, expiring, ended} {
+		var err error
+		if who, err = a.Authenticate(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Logout(t.Context(), who); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Authenticate(t.Context(), ended); !errors.Is(err, auth.ErrRevoked) {
+		t.Errorf("of a session that ended: %v", err)
+	}
+	if _, err := a.Authenticate(t.Context(), expiring); err != nil {
+		t.Errorf("of another session: %v", err)
+	}
+	now = now.Add(auth.DefaultSettings().AccessTTL)
+	if _, err := a.Authenticate(t.Context(), expiring); !errors.Is(err, auth.ErrExpired) {
+		t.Errorf("of one that has expired: %v", err)
+	}
+}
+
 // TestForgedTokens: what is not signed by us, by the one method, with all claims, is nobody's.
 func TestForgedTokens(t *testing.T) {
 	p := httpapitest.Start(t)

@@ -33,8 +33,7 @@ func NewGuard(entities *entity.Registry) *Guard { return &Guard{entities} }
 func (g *Guard) Values(ctx context.Context, p Principal, e ident.EntityID, a Action) (ident.TenantID, error) {
 	switch e.Type {
 	case ident.Device:
-		_, err := g.Device(ctx, p, ident.DeviceID{ID: e.ID})
-		return p.Tenant, err
+		return p.Tenant, g.Reach(ctx, p, ident.DeviceID{ID: e.ID})
 	case ident.Tenant:
 		return g.tenantValues(ctx, p, e, a)
 	case ident.TenantProfile:
@@ -55,8 +54,11 @@ func (g *Guard) Values(ctx context.Context, p Principal, e ident.EntityID, a Act
 			err = Denied()
 		}
 		return u.Tenant, err
-	case ident.DeviceProfile:
+	case ident.DeviceProfile, ident.AssetProfile:
 		return p.Tenant, g.profileValues(ctx, p, e, a)
+	case ident.Asset:
+		_, err := g.Asset(ctx, p, e.ID)
+		return p.Tenant, err
 	case ident.RuleChain:
 		return p.Tenant, g.chainValues(ctx, p, e)
 	}
@@ -80,7 +82,12 @@ func (g *Guard) profileValues(ctx context.Context, p Principal, e ident.EntityID
 	if !p.Is(entity.TenantAdmin) && (!p.Is(entity.CustomerUser) || a == WriteValues) {
 		return Denied()
 	}
-	_, err := g.entities.DeviceProfiles.Get(ctx, p.Tenant, e.ID)
+	var err error
+	if e.Type == ident.AssetProfile {
+		_, err = g.entities.AssetProfiles.Get(ctx, p.Tenant, e.ID)
+	} else {
+		_, err = g.entities.DeviceProfiles.Get(ctx, p.Tenant, e.ID)
+	}
 	return g.Foreign(ctx, e, err)
 }
 
@@ -102,6 +109,37 @@ func (g *Guard) Device(ctx context.Context, p Principal, id ident.DeviceID) (ent
 		return entity.Device{}, Denied()
 	}
 	return d, err
+}
+
+// Reach decides about a device as Device does, for those who want nothing to be read of it.
+func (g *Guard) Reach(ctx context.Context, p Principal, id ident.DeviceID) error {
+	if p.Is(entity.TenantAdmin) {
+		return g.entities.Devices.Exists(ctx, p.Tenant, id)
+	}
+	_, err := g.Device(ctx, p, id)
+	return err
+}
+
+// Asset returns an asset p may read: one of the tenant's, and for a customer's user one of that customer's.
+func (g *Guard) Asset(ctx context.Context, p Principal, id ident.ID) (entity.Asset, error) {
+	if !p.Is(entity.TenantAdmin, entity.CustomerUser) {
+		return entity.Asset{}, Denied()
+	}
+	a, err := g.entities.Assets.Get(ctx, p.Tenant, id)
+	if err == nil && p.Is(entity.CustomerUser) && a.Customer != p.Customer {
+		return entity.Asset{}, Denied()
+	}
+	return a, g.Foreign(ctx, ident.EntityID{Type: ident.Asset, ID: id}, err)
+}
+
+// Thing decides about an entity as the end of relations or the originator of alarms: as Values does, but a tenant's administrator may
+// use the own tenant.
+func (g *Guard) Thing(ctx context.Context, p Principal, e ident.EntityID, a Action) error {
+	if p.Is(entity.TenantAdmin) && e == p.Tenant.Entity() {
+		return nil
+	}
+	_, err := g.Values(ctx, p, e, a)
+	return err
 }
 
 // Customer returns a customer p may read: one of the tenant's, or a customer's user's own.

@@ -3,9 +3,11 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/maypok86/otter/v2"
 
 	"github.com/sluice-iot/sluice/proto/fault"
 	"github.com/sluice-iot/sluice/proto/ident"
@@ -34,13 +36,19 @@ type tokens struct {
 	settings Settings
 	now      func() time.Time
 	parser   *jwt.Parser
+	// known are tokens that were parsed, as people send theirs with every request: what is in one never changes, but for the
+	// time it is good for.
+	known *otter.Cache[string, parsed]
 }
 
 func newTokens(key []byte, settings Settings, now func() time.Time) *tokens {
 	return &tokens{key: key, settings: settings, now: now, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS512.Alg()}), jwt.WithTimeFunc(now), jwt.WithExpirationRequired(),
 		jwt.WithIssuer(settings.Issuer),
-	)}
+	), known: otter.Must(&otter.Options[string, parsed]{
+		MaximumSize:      settings.CacheEntries,
+		ExpiryCalculator: otter.ExpiryAccessing[string, parsed](settings.CacheTTL),
+	})}
 }
 
 // issue makes a pair of a new session. No token is dated before notBefore (ms).
@@ -86,9 +94,24 @@ type parsed struct {
 	Principal
 	refresh  bool
 	issuedAt int64 // ms
+	expires  time.Time
 }
 
 func (t *tokens) parse(text string) (parsed, error) {
+	if p, ok := t.known.GetIfPresent(text); ok && t.now().Before(p.expires) {
+		return p, nil
+	}
+	p, err := t.verify(text)
+	if err == nil && len(text) <= longestKept {
+		t.known.Set(strings.Clone(text), p) // text is a part of its request's head
+	}
+	return p, err
+}
+
+// longestKept bounds what one token takes up in memory; those of ours are half as long.
+const longestKept = 1 << 10
+
+func (t *tokens) verify(text string) (parsed, error) {
 	var c claims
 	_, err := t.parser.ParseWithClaims(text, &c, func(*jwt.Token) (any, error) { return t.key, nil })
 	switch {
@@ -120,7 +143,7 @@ func (c *claims) read() (parsed, error) {
 	if err != nil {
 		return parsed{}, fmt.Errorf("read tenantId: %w", err)
 	}
-	p.Email, p.Tenant, p.issuedAt = c.Subject, ident.TenantID{ID: tenant}, c.IssuedAt.UnixMilli()
+	p.Email, p.Tenant, p.issuedAt, p.expires = c.Subject, ident.TenantID{ID: tenant}, c.IssuedAt.UnixMilli(), c.ExpiresAt.Time
 	if c.Scopes[0] == refreshScope {
 		p.refresh = true
 		return p, nil

@@ -20,6 +20,9 @@ const (
 	maxBasicSection = 4096 // bytes of a credentials value
 )
 
+// NewToken returns an access token that cannot be guessed.
+func NewToken() string { return randomText(tokenLength) }
+
 // BasicValue is the CredentialsValue of MQTT_BASIC. An empty field is not checked.
 type BasicValue struct {
 	ClientID string `json:"clientId"`
@@ -53,6 +56,14 @@ func (c *Credentials) complete() error {
 		if err := c.completeBasic(); err != nil {
 			return err
 		}
+	case X509Certificate:
+		der, err := ParseCertificate(c.CredentialsValue)
+		if err != nil {
+			return fault.Wrap(fault.Invalid, "credentialsValue: is not an X.509 certificate", err)
+		}
+		c.CredentialsID, c.CredentialsValue = CertificateID(der), CertificateText(der)
+	case "LWM2M_CREDENTIALS":
+		return fault.New(fault.Invalid, "credentialsType: LWM2M_CREDENTIALS need the LwM2M transport, which this platform does not have")
 	default:
 		return fault.New(fault.Invalid, "Credentials type '"+string(c.Type)+"' is not supported!")
 	}

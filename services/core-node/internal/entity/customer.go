@@ -3,6 +3,7 @@ package entity
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/sluice-iot/sluice/proto/fault"
@@ -65,9 +66,34 @@ func (r *CustomerRegistry) Create(ctx context.Context, c Customer) (Customer, er
 	if err := checkCustomer(c); err != nil {
 		return Customer{}, err
 	}
+	return r.create(ctx, c)
+}
+
+func (r *CustomerRegistry) create(ctx context.Context, c Customer) (Customer, error) {
+	admitted, err := r.all.limits.admit(ctx, c.Tenant, ident.Customer)
+	if err != nil {
+		return Customer{}, err
+	}
+	defer admitted()
 	c.ID, c.CreatedTime = ident.CustomerID{ID: ident.New()}, r.all.nowMillis()
 	created, err := r.customers.create(ctx, c)
-	return created, taken(err, customerTaken)
+	if err != nil {
+		return Customer{}, taken(err, customerTaken)
+	}
+	return created, r.all.tell(ctx, EntityCreated, created)
+}
+
+// Public returns the customer whose things everybody may see, making it when there is none. It has no users.
+func (r *CustomerRegistry) Public(ctx context.Context, tenant ident.TenantID) (Customer, error) {
+	c, err := r.ByTitle(ctx, tenant, publicTitle)
+	if !errors.Is(err, storage.ErrNotFound) {
+		return c, err
+	}
+	c, err = r.create(ctx, Customer{Tenant: tenant, Title: publicTitle, AdditionalInfo: json.RawMessage(`{"isPublic":true}`)})
+	if errors.Is(err, storage.ErrTaken) {
+		return r.ByTitle(ctx, tenant, publicTitle) // somebody else was faster
+	}
+	return c, err
 }
 
 // Get returns a tenant's customer.
@@ -90,21 +116,31 @@ func (r *CustomerRegistry) Update(ctx context.Context, c Customer) (Customer, er
 		*stored = c
 		return nil
 	})
-	return updated, taken(err, customerTaken)
+	if err != nil {
+		return Customer{}, taken(err, customerTaken)
+	}
+	return updated, r.all.tell(ctx, EntityUpdated, updated)
 }
 
-// Delete removes a customer: its devices stay with the tenant, its users go.
+// Delete removes a customer: its devices and assets stay with the tenant, its users go.
 func (r *CustomerRegistry) Delete(ctx context.Context, tenant ident.TenantID, id ident.CustomerID) error {
-	if _, err := r.Get(ctx, tenant, id); err != nil {
+	c, err := r.Get(ctx, tenant, id)
+	if err != nil {
 		return err
 	}
 	if err := r.all.Devices.unassignAll(ctx, tenant, id); err != nil {
 		return fmt.Errorf("unassign devices: %w", err)
 	}
+	if err := r.all.Assets.unassignAll(ctx, tenant, id); err != nil {
+		return fmt.Errorf("unassign assets: %w", err)
+	}
 	if err := r.all.Users.deleteOf(ctx, tenant, id); err != nil {
 		return fmt.Errorf("delete users: %w", err)
 	}
-	return r.customers.delete(ctx, tenant, id.ID)
+	if err := r.customers.delete(ctx, tenant, id.ID); err != nil {
+		return err
+	}
+	return r.all.tell(ctx, EntityDeleted, c)
 }
 
 // List pages through a tenant's customers; Search looks into titles.

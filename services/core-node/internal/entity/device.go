@@ -20,7 +20,10 @@ type storedDevice struct {
 
 func (s *storedDevice) row() row {
 	d := s.Device
-	return row{id: d.ID.ID, customer: d.Customer.ID, profile: d.Profile, created: d.CreatedTime, name: d.Name, label: d.Label, kind: d.Type}
+	return row{
+		id: d.ID.ID, customer: d.Customer.ID, profile: d.Profile, created: d.CreatedTime, name: d.Name, label: d.Label, kind: d.Type,
+		firmware: !d.Firmware.IsZero(), software: !d.Software.IsZero(),
+	}
 }
 
 func (s *storedDevice) setVersion(int64) {}
@@ -54,26 +57,51 @@ var _ Devices = (*DeviceRegistry)(nil)
 // token of 20 random characters. A zero Profile is found, or made, by the device's Type, and
 // without one the default profile is taken; Type becomes the profile's name.
 func (r *DeviceRegistry) Create(ctx context.Context, d Device, c *Credentials) (Device, error) {
+	d.ID = ident.DeviceID{ID: ident.New()}
+	created, err := r.store(ctx, d, c, func() error { return nil })
+	if err != nil {
+		return Device{}, err
+	}
+	if err := r.all.tell(ctx, EntityCreated, created); err != nil {
+		return Device{}, err
+	}
+	return created, nil
+}
+
+// store is Create of a device that has its id already, and tells no rule chain of it. before is called when nothing but a claim in use
+// stands against it.
+func (r *DeviceRegistry) store(ctx context.Context, d Device, c *Credentials, before func() error) (Device, error) {
 	if err := r.check(ctx, &d); err != nil {
 		return Device{}, err
 	}
-	d.ID, d.CreatedTime, d.Version = ident.DeviceID{ID: ident.New()}, r.all.nowMillis(), 1
+	if err := r.all.Packages.checkPackages(ctx, d.Tenant, d.Profile, Device{}, d); err != nil {
+		return Device{}, err
+	}
+	d.CreatedTime, d.Version = r.all.nowMillis(), 1
 	if c == nil {
-		c = &Credentials{Type: AccessToken, CredentialsID: randomText(tokenLength)}
+		c = &Credentials{Type: AccessToken, CredentialsID: NewToken()}
 	}
 	credentials := *c
 	if err := credentials.complete(); err != nil {
+		return Device{}, err
+	}
+	admitted, err := r.all.limits.admit(ctx, d.Tenant, ident.Device)
+	if err != nil {
+		return Device{}, err
+	}
+	defer admitted()
+	if err := before(); err != nil {
+		return Device{}, err
+	}
+	var given reassignment
+	defer func() { given.ended(ctx) }()
+	if err := given.ofDevice(ctx, r.all, Device{}, d); err != nil {
 		return Device{}, err
 	}
 	credentials.ID, credentials.Device, credentials.Tenant, credentials.Version = ident.New(), d.ID, d.Tenant, 1
 	created, err := r.devices.create(ctx, storedDevice{d, credentials})
 	if err != nil {
 		return Device{}, r.explain(ctx, err, d)
-	}
-	if l := r.all.options.Lifecycle; l != nil {
-		if err := l.DeviceCreated(ctx, created.Device); err != nil {
-			return Device{}, fault.Wrap(fault.Unavailable, "tell of the new device", err)
-		}
 	}
 	return created.Device, nil
 }
@@ -130,6 +158,11 @@ func (r *DeviceRegistry) Device(ctx context.Context, tenant ident.TenantID, id i
 	return s.Device, err
 }
 
+// Exists is Device for who needs nothing of it.
+func (r *DeviceRegistry) Exists(ctx context.Context, tenant ident.TenantID, id ident.DeviceID) error {
+	return r.devices.exists(ctx, tenant, id.ID)
+}
+
 // ByName finds a device by its exact name.
 func (r *DeviceRegistry) ByName(ctx context.Context, tenant ident.TenantID, name string) (Device, error) {
 	s, err := r.devices.byClaim(ctx, deviceClaim(tenant, name))
@@ -159,12 +192,27 @@ func (r *DeviceRegistry) Update(ctx context.Context, d Device) (Device, error) {
 	if err := r.check(ctx, &d); err != nil {
 		return Device{}, err
 	}
+	had := current
+	if had.Profile != d.Profile {
+		had = Device{} // all it has must be of the new one
+	}
+	if err := r.all.Packages.checkPackages(ctx, d.Tenant, d.Profile, had, d); err != nil {
+		return Device{}, err
+	}
+	var given reassignment
+	defer func() { given.ended(ctx) }()
 	updated, err := r.change(ctx, d.Tenant, d.ID, d.Version, func(stored *Device) error {
+		if err := given.ofDevice(ctx, r.all, *stored, d); err != nil {
+			return err
+		}
 		d.Customer, d.CreatedTime, d.Version = stored.Customer, stored.CreatedTime, stored.Version
 		*stored = d
 		return nil
 	})
-	return updated, taken(err, deviceTaken)
+	if err != nil {
+		return Device{}, taken(err, deviceTaken)
+	}
+	return updated, r.all.tell(ctx, EntityUpdated, updated)
 }
 
 func (r *DeviceRegistry) change(ctx context.Context, tenant ident.TenantID, id ident.DeviceID, version int64, change func(*Device) error) (Device, error) {
@@ -183,24 +231,52 @@ func (r *DeviceRegistry) Assign(ctx context.Context, tenant ident.TenantID, id i
 	if _, err := r.all.Customers.Get(ctx, tenant, customer); err != nil {
 		return Device{}, err
 	}
-	return r.change(ctx, tenant, id, 0, func(d *Device) error {
-		if d.Customer == customer {
+	changed := false
+	d, err := r.change(ctx, tenant, id, 0, func(d *Device) error {
+		if changed = d.Customer != customer; !changed {
 			return errUnchanged
 		}
 		d.Customer = customer
 		return nil
 	})
+	if err != nil || !changed {
+		return d, err
+	}
+	return d, r.all.tellOfCustomer(ctx, EntityAssigned, d, tenant, customer)
+}
+
+// ErrClaimed says that a device to be claimed has a customer already.
+var ErrClaimed = fault.New(fault.Invalid, "The device has a customer already")
+
+// Claim gives a device that has no customer to one; ErrClaimed when it has.
+func (r *DeviceRegistry) Claim(ctx context.Context, tenant ident.TenantID, id ident.DeviceID, customer ident.CustomerID) (Device, error) {
+	d, err := r.change(ctx, tenant, id, 0, func(d *Device) error {
+		if !d.Customer.IsZero() {
+			return ErrClaimed
+		}
+		d.Customer = customer
+		return nil
+	})
+	if err != nil {
+		return Device{}, err
+	}
+	return d, r.all.tellOfCustomer(ctx, EntityAssigned, d, tenant, customer)
 }
 
 // Unassign takes a device from its customer; fault.Invalid when it has none.
 func (r *DeviceRegistry) Unassign(ctx context.Context, tenant ident.TenantID, id ident.DeviceID) (Device, error) {
-	return r.change(ctx, tenant, id, 0, func(d *Device) error {
-		if d.Customer.IsZero() {
+	var had ident.CustomerID
+	d, err := r.change(ctx, tenant, id, 0, func(d *Device) error {
+		if had = d.Customer; had.IsZero() {
 			return fault.New(fault.Invalid, "Device isn't assigned to any customer!")
 		}
 		d.Customer = ident.CustomerID{}
 		return nil
 	})
+	if err != nil {
+		return Device{}, err
+	}
+	return d, r.all.tellOfCustomer(ctx, EntityUnassigned, d, tenant, had)
 }
 
 // Delete removes a device, its credentials and its values, and has its sessions closed.
@@ -213,12 +289,7 @@ func (r *DeviceRegistry) Delete(ctx context.Context, tenant ident.TenantID, id i
 	if err := r.devices.announceDelete(ctx, tenant, id.ID, event); err != nil {
 		return err
 	}
-	if l := r.all.options.Lifecycle; l != nil {
-		if err := l.DeviceDeleted(ctx, s.Device); err != nil {
-			return fault.Wrap(fault.Unavailable, "tell of the deleted device", err)
-		}
-	}
-	return nil
+	return r.all.tell(ctx, EntityDeleted, s.Device)
 }
 
 func (r *DeviceRegistry) deleteAll(ctx context.Context, tenant ident.TenantID) error {

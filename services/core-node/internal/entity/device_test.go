@@ -20,9 +20,19 @@ import (
 func TestDeviceComesBack(t *testing.T) {
 	p := start(t)
 	c := p.newCustomer(t, "c")
+	pump, err := p.DeviceProfiles.Create(t.Context(), entity.Profile{Tenant: p.tenant, Name: "pump"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	firmware, err := p.Packages.Create(t.Context(), entity.Package{
+		Tenant: p.tenant, Profile: pump.ID, Type: entity.Firmware, Title: "fw", Version: "1", URL: "https://example.org/fw",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := p.newDevice(t, entity.Device{
 		Name: "d", Label: "l", Customer: c, Type: "pump",
-		AdditionalInfo: json.RawMessage(`{"gateway":true}`), Data: json.RawMessage(`{"x":1}`), Firmware: ident.New(),
+		AdditionalInfo: json.RawMessage(`{"gateway":true}`), Data: json.RawMessage(`{"x":1}`), Firmware: firmware.ID,
 	})
 	if want.Version != 1 || want.CreatedTime != now().UnixMilli() || want.Type != "pump" {
 		t.Errorf("created %+v", want)

@@ -31,10 +31,11 @@ type Device struct {
 // CredentialsType is one of the names the REST API uses.
 type CredentialsType string
 
-// The credential types there are so far.
+// The credential types there are.
 const (
-	AccessToken CredentialsType = "ACCESS_TOKEN"
-	MQTTBasic   CredentialsType = "MQTT_BASIC"
+	AccessToken     CredentialsType = "ACCESS_TOKEN"
+	MQTTBasic       CredentialsType = "MQTT_BASIC"
+	X509Certificate CredentialsType = "X509_CERTIFICATE"
 )
 
 // Credentials are what a device proves itself with; one per device.
@@ -44,7 +45,7 @@ type Credentials struct {
 	Tenant           ident.TenantID
 	Type             CredentialsType
 	CredentialsID    string // the token, or as device-api §1.2 derives it
-	CredentialsValue string // MQTT_BASIC: JSON {clientId,userName,password}
+	CredentialsValue string // MQTT_BASIC: JSON {clientId,userName,password}; X509_CERTIFICATE: base64 of the DER, in one line
 	Version          int64
 }
 
@@ -64,10 +65,13 @@ type Profile struct {
 
 // RuleChain is a stored rule chain: its exported JSON with connections by index.
 type RuleChain struct {
-	ID          ident.ID
-	Tenant      ident.TenantID
-	Name        string
+	ID     ident.ID
+	Tenant ident.TenantID
+	Name   string
+	Type   string // CORE or EDGE; "" is CORE
+	// Root: it takes on the messages of devices whose profile names no chain. SetRoot moves it.
 	Root        bool
+	External    ident.ID
 	Metadata    json.RawMessage // {"ruleChain":{…},"metadata":{firstNodeIndex,nodes,connections,…}}
 	CreatedTime int64
 	Version     int64
@@ -88,10 +92,4 @@ type RuleChains interface {
 	// RootChain returns the tenant's root chain.
 	RootChain(ctx context.Context, tenant ident.TenantID) (RuleChain, error)
 	Chain(ctx context.Context, tenant ident.TenantID, id ident.ID) (RuleChain, error)
-}
-
-// Lifecycle is told of entities' changes made by people; it feeds their rule chains and states.
-type Lifecycle interface {
-	DeviceCreated(ctx context.Context, d Device) error
-	DeviceDeleted(ctx context.Context, d Device) error
 }

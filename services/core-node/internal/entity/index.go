@@ -38,10 +38,11 @@ type row struct {
 	created               int64
 	name, label, extra    string
 	kind                  string // few different ones: a device's type, a user's authority
+	firmware, software    bool   // a device has one of its own
 }
 
 // rowBytes is a row without its texts; kinds are shared between rows.
-const rowBytes = 3*16 + 8 + 4*16
+const rowBytes = 3*16 + 8 + 4*16 + 8
 
 // listingBytes is a list without its rows: a tenant that has nothing costs something too.
 const listingBytes = 256
@@ -270,6 +271,24 @@ func (x *index) page(ctx context.Context, tenant ident.TenantID, kind ident.Enti
 	return ids, total, nil
 }
 
+// count returns how many there are of a kind, and whether their list is kept: if not, counting reads the store through.
+func (x *index) count(ctx context.Context, key listKey) (n int, kept bool, err error) {
+	l := x.listing(key)
+	err = x.load(ctx, l)
+	if errors.Is(err, errTooMany) {
+		for _, err := range x.store.List(ctx, key.tenant, key.kind, ident.ID{}) {
+			if err != nil {
+				return 0, false, err
+			}
+			n++
+		}
+		return n, false, nil
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.rows), true, err
+}
+
 // page picks a page out of the rows wanted.
 func (l *listing) page(wanted func(row) bool, page PageRequest, compare func(a, b row) int, sorted bool) ([]ident.ID, int) {
 	l.mu.RLock()
@@ -331,8 +350,8 @@ func (x *index) scan(ctx context.Context, tenant ident.TenantID, kind ident.Enti
 	return ids, total, nil
 }
 
-// filter returns what is true of the rows a list is to show. Search looks into names; devices are
-// found by their labels as well.
+// filter returns what is true of the rows a list is to show. Search looks into names; devices and assets are
+// found by their labels as well, packages by their versions, assets by their types.
 func filter(kind ident.EntityType, keep func(row) bool, search string) func(row) bool {
 	search = strings.ToLower(search)
 	return func(r row) bool {
@@ -340,6 +359,7 @@ func filter(kind ident.EntityType, keep func(row) bool, search string) func(row)
 			return false
 		}
 		return search == "" || strings.Contains(strings.ToLower(r.name), search) ||
-			kind == ident.Device && strings.Contains(strings.ToLower(r.label), search)
+			(kind == ident.Device || kind == ident.Asset || kind == ident.OTAPackage) && strings.Contains(strings.ToLower(r.label), search) ||
+			kind == ident.Asset && strings.Contains(strings.ToLower(r.kind), search)
 	}
 }

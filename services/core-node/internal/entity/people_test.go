@@ -77,8 +77,8 @@ func TestTenantIsGoneWithAllItHas(t *testing.T) {
 	_, err := p.Tenants.Get(t.Context(), p.tenant)
 	refused(t, err, fault.NotFound, storage.ErrNotFound)
 	refused(t, p.Tenants.Delete(t.Context(), p.tenant), fault.NotFound, storage.ErrNotFound)
-	if len(p.deleted) != 5 {
-		t.Errorf("told of the end of %v", p.deleted)
+	if len(p.told(entity.EntityDeleted)) != 5 {
+		t.Errorf("told of the end of %v", p.told(entity.EntityDeleted))
 	}
 	again := p.newTenant(t, "Mine")
 	if _, err := p.Users.Create(t.Context(), entity.User{Tenant: again, Email: "a@b.example", Authority: entity.TenantAdmin}); err != nil {
@@ -259,5 +259,31 @@ func TestUserUpdates(t *testing.T) {
 	}
 	if found, err = p.Users.List(t.Context(), p.tenant, entity.UserFilter{Authority: entity.CustomerUser}, entity.PageRequest{Size: 9}); err != nil || found.Total != 0 {
 		t.Errorf("listed %+v, %v", found, err)
+	}
+}
+
+func TestThereIsADefaultTenantProfileWhateverIsCutOff(t *testing.T) {
+	for left := range 3 {
+		p := start(t)
+		before, err := p.Tenants.DefaultProfile(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := p.Tenants.CreateProfile(t.Context(), entity.TenantProfile{Name: "next"})
+		if err != nil || next.IsDefault {
+			t.Fatalf("%+v, %v", next, err)
+		}
+		broken := entity.New(&cutOff{p.store, left}, entity.Options{Events: p.recorder})
+		_, err = broken.Tenants.SetDefaultProfile(t.Context(), next.ID)
+		if (err == nil) != (left == 2) || err != nil && !errors.Is(err, storage.ErrUnavailable) {
+			t.Fatalf("after %d updates: %v", left, err)
+		}
+		want := before.ID
+		if left == 2 {
+			want = next.ID
+		}
+		if got, err := p.Tenants.DefaultProfile(t.Context()); err != nil || !got.IsDefault || got.ID != want {
+			t.Errorf("after %d updates the default is %+v, %v", left, got, err)
+		}
 	}
 }

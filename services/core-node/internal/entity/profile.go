@@ -34,20 +34,18 @@ func (p *Profile) document() storage.Document {
 		claims = append(claims, defaultProfileClaim(p.Tenant))
 	}
 	if key := p.provisionKey(); key != "" {
-		claims = append(claims, "provision-key/"+key)
+		claims = append(claims, provisionClaim(key))
 	}
 	return storage.Document{Tenant: p.Tenant, ID: id, Version: p.Version, Claims: claims}
 }
 
 // provisionKey is the one field of Body that is unique over all tenants.
 func (p *Profile) provisionKey() string {
-	var body struct {
-		ProvisionDeviceKey string `json:"provisionDeviceKey"`
-	}
-	if json.Unmarshal(p.Body, &body) != nil {
+	c, err := p.Provisioning()
+	if err != nil {
 		return "" // checked before it was stored
 	}
-	return body.ProvisionDeviceKey
+	return c.Key
 }
 
 func profileClaim(tenant ident.TenantID, name string) string {
@@ -66,6 +64,7 @@ type DeviceProfileRegistry struct {
 	profiles repository[Profile, *Profile]
 }
 
+// checkProfile validates what a tenant set, and completes it.
 func checkProfile(p *Profile) error {
 	if err := checkName("name", p.Name); err != nil {
 		return err
@@ -80,16 +79,10 @@ func checkProfile(p *Profile) error {
 	if len(p.Body) == 0 {
 		p.Body = json.RawMessage(defaultProfileBody)
 	}
-	var body struct {
-		ProvisionDeviceKey *string `json:"provisionDeviceKey"`
+	if err := checkProvisioning(p); err != nil {
+		return err
 	}
-	if err := json.Unmarshal(p.Body, &body); err != nil {
-		return fault.Wrap(fault.Invalid, "Device profile is not valid", err)
-	}
-	if key := body.ProvisionDeviceKey; key != nil && len([]rune(*key)) > maxName {
-		return fault.New(fault.Invalid, "provisionDeviceKey length must be equal or less than 255")
-	}
-	return nil
+	return checkTransport(*p)
 }
 
 // Create stores a profile under a name new to the tenant. IsDefault is left out: SetDefault moves it.
@@ -100,6 +93,9 @@ func (r *DeviceProfileRegistry) Create(ctx context.Context, p Profile) (Profile,
 
 func (r *DeviceProfileRegistry) create(ctx context.Context, p Profile) (Profile, error) {
 	if err := checkProfile(&p); err != nil {
+		return Profile{}, err
+	}
+	if err := r.all.Packages.checkPackages(ctx, p.Tenant, p.ID, Profile{}, p); err != nil {
 		return Profile{}, err
 	}
 	p.ID, p.CreatedTime = ident.New(), r.all.nowMillis()
@@ -131,21 +127,17 @@ func (r *DeviceProfileRegistry) ByName(ctx context.Context, tenant ident.TenantI
 	return r.profiles.byClaim(ctx, profileClaim(tenant, name))
 }
 
-// Default returns the profile of devices that name none. A SetDefault that was cut off may have
-// left the tenant without: then its oldest profile takes the place.
+func (r *DeviceProfileRegistry) defaults() defaults[Profile, *Profile] {
+	return defaults[Profile, *Profile]{r.profiles, "device profile", defaultProfileClaim, func(p *Profile, is bool) { p.IsDefault = is }}
+}
+
+// Default returns the profile of devices that name none.
 func (r *DeviceProfileRegistry) Default(ctx context.Context, tenant ident.TenantID) (Profile, error) {
-	p, err := r.profiles.byClaim(ctx, defaultProfileClaim(tenant))
-	if !errors.Is(err, storage.ErrNotFound) {
-		return p, err
+	p, err := r.defaults().find(ctx, tenant)
+	if errors.Is(err, storage.ErrNotFound) {
+		return p, fault.Wrap(fault.NotFound, "Default device profile is not found", err)
 	}
-	oldest, err := r.profiles.list(ctx, tenant, nil, PageRequest{Size: 1}, profileOrder)
-	if err != nil {
-		return Profile{}, err
-	}
-	if len(oldest.Items) == 0 {
-		return Profile{}, fault.Wrap(fault.NotFound, "Default device profile is not found", storage.ErrNotFound)
-	}
-	return r.mark(ctx, tenant, oldest.Items[0].ID, true)
+	return p, err
 }
 
 // SetDefault makes a profile the default one in place of the one that was.
@@ -157,21 +149,7 @@ func (r *DeviceProfileRegistry) SetDefault(ctx context.Context, tenant ident.Ten
 	if err != nil {
 		return Profile{}, err
 	}
-	if old.ID == id {
-		return old, nil
-	}
-	if _, err := r.mark(ctx, tenant, old.ID, false); err != nil {
-		return Profile{}, fmt.Errorf("release the default profile: %w", err)
-	}
-	p, err := r.mark(ctx, tenant, id, true)
-	return p, taken(err, "The default device profile was changed by someone else meanwhile!")
-}
-
-func (r *DeviceProfileRegistry) mark(ctx context.Context, tenant ident.TenantID, id ident.ID, isDefault bool) (Profile, error) {
-	return r.profiles.update(ctx, tenant, id, 0, func(p *Profile) error {
-		p.IsDefault = isDefault
-		return nil
-	})
+	return r.defaults().move(ctx, tenant, old, id)
 }
 
 // findOrCreate returns the profile called name, making it when there is none; "" is the default.
@@ -197,7 +175,15 @@ func (r *DeviceProfileRegistry) Update(ctx context.Context, p Profile) (Profile,
 		return Profile{}, err
 	}
 	renamed := false
+	var given reassignment
+	defer func() { given.ended(ctx) }()
 	updated, err := r.profiles.update(ctx, p.Tenant, p.ID, p.Version, func(stored *Profile) error {
+		if err := r.all.Packages.checkPackages(ctx, p.Tenant, p.ID, stored, p); err != nil {
+			return err
+		}
+		if err := given.ofProfile(ctx, r.all, *stored, p); err != nil {
+			return err
+		}
 		renamed = stored.Name != p.Name
 		p.CreatedTime, p.IsDefault = stored.CreatedTime, stored.IsDefault
 		*stored = p

@@ -23,12 +23,21 @@ type Values interface {
 	DeleteEntity(ctx context.Context, e ident.EntityID) error
 }
 
+// Attached is what others keep of entities: relations, alarms.
+type Attached interface {
+	// EntityDeleted removes what is kept of an entity that is about to go. A tenant's own tenant is zero.
+	EntityDeleted(ctx context.Context, tenant ident.TenantID, e ident.EntityID) error
+}
+
 // Options is what a Registry works with. Events is required.
 type Options struct {
 	Events    Events
-	Lifecycle Lifecycle        // told of devices' changes; may be nil
-	Values    Values           // erased with their entity; may be nil
-	Now       func() time.Time // nil: time.Now
+	Lifecycle Lifecycle  // told of changes people make; may be nil
+	Values    Values     // erased with their entity; may be nil
+	Attached  []Attached // erased with their entity
+	// Assignments is told of packages that devices are given; may be nil.
+	Assignments Assignments
+	Now         func() time.Time // nil: time.Now
 	// IndexBytes bounds the lists kept in memory, over all tenants; 0 means 32 MiB.
 	IndexBytes int
 	// IndexLife is how long a list is shown without being loaded again, should the event of a change be missed; 0 means
@@ -51,10 +60,14 @@ type Registry struct {
 	Customers      *CustomerRegistry
 	Devices        *DeviceRegistry
 	DeviceProfiles *DeviceProfileRegistry
+	Assets         *AssetRegistry
+	AssetProfiles  *AssetProfileRegistry
 	RuleChains     *RuleChainRegistry
+	Packages       *PackageRegistry
 
 	store   storage.Entities
 	index   *index
+	limits  *limits
 	options Options
 }
 
@@ -73,23 +86,32 @@ func New(store storage.Entities, o Options) *Registry {
 		o.ActivationTTL = 24 * time.Hour
 	}
 	r := &Registry{store: store, options: o}
+	r.limits = &limits{all: r, tenants: map[listKey]*creating{}}
 	tenants := newRepository[Tenant](r, ident.Tenant)
 	tenantProfiles := newRepository[TenantProfile](r, ident.TenantProfile)
 	users := newRepository[storedUser](r, ident.User)
 	customers := newRepository[Customer](r, ident.Customer)
 	devices := newRepository[storedDevice](r, ident.Device)
 	profiles := newRepository[Profile](r, ident.DeviceProfile)
+	assets := newRepository[Asset](r, ident.Asset)
+	assetProfiles := newRepository[AssetProfile](r, ident.AssetProfile)
 	chains := newRepository[RuleChain](r, ident.RuleChain)
+	packages := newRepository[Package](r, ident.OTAPackage)
 	r.index = newIndex(store, o, map[ident.EntityType]func(storage.Document) (row, error){
 		ident.Tenant: tenants.row, ident.TenantProfile: tenantProfiles.row, ident.User: users.row, ident.Customer: customers.row,
 		ident.Device: devices.row, ident.DeviceProfile: profiles.row, ident.RuleChain: chains.row,
+		ident.Asset: assets.row, ident.AssetProfile: assetProfiles.row,
+		ident.OTAPackage: packages.row,
 	})
 	r.Tenants = &TenantRegistry{all: r, tenants: tenants, profiles: tenantProfiles}
 	r.Users = &UserRegistry{all: r, users: users}
 	r.Customers = &CustomerRegistry{all: r, customers: customers}
 	r.Devices = &DeviceRegistry{all: r, devices: devices}
 	r.DeviceProfiles = &DeviceProfileRegistry{all: r, profiles: profiles}
+	r.Assets = &AssetRegistry{all: r, assets: assets}
+	r.AssetProfiles = &AssetProfileRegistry{all: r, profiles: assetProfiles}
 	r.RuleChains = &RuleChainRegistry{all: r, chains: chains}
+	r.Packages = &PackageRegistry{all: r, packages: packages}
 	return r
 }
 
@@ -109,7 +131,7 @@ func (r *Registry) Observe(ctx context.Context, event *sluicepb.EntityEvent) err
 // Forget drops this node's lists: they are loaded again when asked for. It is for when changes may have been missed.
 func (r *Registry) Forget() { r.index.clear() }
 
-// TenantOf says which tenant's a user, customer, device profile, rule chain or tenant is, whoever
+// TenantOf says which tenant's a user, customer, profile, asset, rule chain, alarm or tenant is, whoever
 // asks; zero is the system's. Devices are not found by it.
 func (r *Registry) TenantOf(ctx context.Context, e ident.EntityID) (ident.TenantID, error) {
 	d, err := r.store.ByClaim(ctx, idClaim(e))
@@ -176,6 +198,12 @@ func title(t ident.EntityType) string {
 		return "Device profile"
 	case ident.RuleChain:
 		return "Rule chain"
+	case ident.Asset:
+		return "Asset"
+	case ident.AssetProfile:
+		return "Asset profile"
+	case ident.OTAPackage:
+		return "OTA package"
 	}
 	return "Entity"
 }

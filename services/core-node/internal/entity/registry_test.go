@@ -24,8 +24,7 @@ import (
 type recorder struct {
 	mu      sync.Mutex
 	events  []*sluicepb.EntityEvent
-	created []string
-	deleted []string
+	changes []entity.Change
 	fail    error
 }
 
@@ -36,18 +35,24 @@ func (r *recorder) Announce(_ context.Context, e *sluicepb.EntityEvent) error {
 	return r.fail
 }
 
-func (r *recorder) DeviceCreated(_ context.Context, d entity.Device) error {
+func (r *recorder) Happened(_ context.Context, c entity.Change) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.created = append(r.created, d.Name)
+	r.changes = append(r.changes, c)
 	return nil
 }
 
-func (r *recorder) DeviceDeleted(_ context.Context, d entity.Device) error {
+// told returns the names of the devices of which kind was told.
+func (r *recorder) told(kind string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.deleted = append(r.deleted, d.Name)
-	return nil
+	var names []string
+	for _, c := range r.changes {
+		if c.Kind == kind && c.Originator.Type == ident.Device {
+			names = append(names, c.Metadata["entityName"])
+		}
+	}
+	return names
 }
 
 // take returns what was announced since the last take.
@@ -163,8 +168,8 @@ func TestChangesAreAnnounced(t *testing.T) {
 			t.Errorf("event %d is %v", i, e)
 		}
 	}
-	if len(p.created) != 1 || len(p.deleted) != 1 {
-		t.Errorf("told of %v created, %v deleted", p.created, p.deleted)
+	if len(p.told(entity.EntityCreated)) != 1 || len(p.told(entity.EntityDeleted)) != 1 {
+		t.Errorf("told of %v created, %v deleted", p.told(entity.EntityCreated), p.told(entity.EntityDeleted))
 	}
 }
 

@@ -1,6 +1,7 @@
 package entity
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,11 +38,13 @@ func (r repository[T, P]) id(id ident.ID) ident.EntityID { return ident.EntityID
 
 func (r repository[T, P]) encode(t P) (storage.Document, error) {
 	d := t.document()
-	body, err := json.Marshal(t)
-	if err != nil {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // what people gave as JSON is kept as they wrote it
+	if err := encoder.Encode(t); err != nil {
 		return d, fault.Wrap(fault.Invalid, "encode "+d.ID.String(), err)
 	}
-	d.Body = body
+	d.Body = bytes.TrimSuffix(body.Bytes(), []byte("\n"))
 	return d, nil
 }
 
@@ -83,6 +86,14 @@ func (r repository[T, P]) get(ctx context.Context, tenant ident.TenantID, id ide
 		return none, notFound(r.id(id), err)
 	}
 	return r.decode(d)
+}
+
+// exists is get without decoding: the store is asked all the same.
+func (r repository[T, P]) exists(ctx context.Context, tenant ident.TenantID, id ident.ID) error {
+	if _, err := r.all.store.Get(ctx, tenant, r.id(id)); err != nil {
+		return notFound(r.id(id), err)
+	}
+	return nil
 }
 
 func (r repository[T, P]) byClaim(ctx context.Context, claim string) (T, error) {
@@ -163,6 +174,12 @@ func (r repository[T, P]) delete(ctx context.Context, tenant ident.TenantID, id 
 }
 
 func (r repository[T, P]) announceDelete(ctx context.Context, tenant ident.TenantID, id ident.ID, event *sluicepb.EntityEvent) error {
+	// First, so that a delete that was cut off can be asked for again.
+	for _, a := range r.all.options.Attached {
+		if err := a.EntityDeleted(ctx, tenant, r.id(id)); err != nil {
+			return unavailable(fmt.Errorf("delete what belongs to %v: %w", r.id(id), err))
+		}
+	}
 	if err := r.all.store.Delete(ctx, tenant, r.id(id), 0); err != nil {
 		return notFound(r.id(id), err)
 	}

@@ -20,6 +20,7 @@ type Contact struct {
 type Tenant struct {
 	ID             ident.TenantID
 	Profile        ident.ID
+	RootChain      ident.ID // zero: the one the tenant was made with
 	Title          string
 	Region         string
 	Contact        Contact
@@ -45,7 +46,7 @@ type TenantRegistry struct {
 	profiles repository[TenantProfile, *TenantProfile]
 }
 
-// Create makes a tenant with its default device profile and root rule chain. A zero Profile
+// Create makes a tenant with its default profiles and root rule chain. A zero Profile
 // means the default one. ID, times and version are set here.
 func (r *TenantRegistry) Create(ctx context.Context, t Tenant) (Tenant, error) {
 	if err := checkName("title", t.Title); err != nil {
@@ -61,6 +62,9 @@ func (r *TenantRegistry) Create(ctx context.Context, t Tenant) (Tenant, error) {
 	}
 	if _, err := r.all.DeviceProfiles.createDefault(ctx, t.ID); err != nil {
 		return Tenant{}, fmt.Errorf("create default device profile: %w", err)
+	}
+	if _, err := r.all.AssetProfiles.createDefault(ctx, t.ID); err != nil {
+		return Tenant{}, fmt.Errorf("create default asset profile: %w", err)
 	}
 	return r.tenants.create(ctx, t)
 }
@@ -96,14 +100,24 @@ func (r *TenantRegistry) Update(ctx context.Context, t Tenant) (Tenant, error) {
 	if err := r.checkProfile(ctx, &t); err != nil {
 		return Tenant{}, err
 	}
-	return r.tenants.update(ctx, ident.TenantID{}, t.ID.ID, t.Version, func(stored *Tenant) error {
-		t.CreatedTime, t.Region = stored.CreatedTime, stored.Region
+	moved := false
+	updated, err := r.tenants.update(ctx, ident.TenantID{}, t.ID.ID, t.Version, func(stored *Tenant) error {
+		moved = stored.Profile != t.Profile
+		t.CreatedTime, t.Region, t.RootChain = stored.CreatedTime, stored.Region, stored.RootChain
 		*stored = t
 		return nil
 	})
+	if err != nil || !moved {
+		return updated, err
+	}
+	p, err := r.Profile(ctx, updated.Profile)
+	if err != nil {
+		return updated, err
+	}
+	return updated, r.announceLimits(ctx, updated.ID, p)
 }
 
-// Delete removes a tenant and all it has: devices, customers, users, profiles and rule chains.
+// Delete removes a tenant and all it has: devices, assets, customers, users, packages, profiles and rule chains.
 // The tenant itself goes last, so that a Delete that was cut off can be asked for again.
 func (r *TenantRegistry) Delete(ctx context.Context, id ident.TenantID) error {
 	if _, err := r.Get(ctx, id); err != nil {
@@ -115,8 +129,17 @@ func (r *TenantRegistry) Delete(ctx context.Context, id ident.TenantID) error {
 	if err := r.all.Devices.deleteAll(ctx, id); err != nil {
 		return fmt.Errorf("delete devices: %w", err)
 	}
+	if err := r.all.Assets.assets.deleteAll(ctx, id); err != nil {
+		return fmt.Errorf("delete assets: %w", err)
+	}
+	if err := r.all.AssetProfiles.profiles.deleteAll(ctx, id); err != nil {
+		return fmt.Errorf("delete asset profiles: %w", err)
+	}
 	if err := r.all.Customers.customers.deleteAll(ctx, id); err != nil {
 		return fmt.Errorf("delete customers: %w", err)
+	}
+	if err := r.all.Packages.packages.deleteAll(ctx, id); err != nil {
+		return fmt.Errorf("delete OTA packages: %w", err)
 	}
 	if err := r.all.DeviceProfiles.profiles.deleteAll(ctx, id); err != nil {
 		return fmt.Errorf("delete device profiles: %w", err)
@@ -162,7 +185,7 @@ var tenantProfileOrder = order{"id": byID, "createdTime": byCreated, "name": byN
 
 // CreateProfile stores a tenant profile. The first one becomes the default.
 func (r *TenantRegistry) CreateProfile(ctx context.Context, p TenantProfile) (TenantProfile, error) {
-	if err := checkName("name", p.Name); err != nil {
+	if err := p.check(); err != nil {
 		return TenantProfile{}, err
 	}
 	p.ID, p.CreatedTime = ident.New(), r.all.nowMillis()
@@ -177,14 +200,31 @@ func (r *TenantRegistry) Profile(ctx context.Context, id ident.ID) (TenantProfil
 	return r.profiles.get(ctx, ident.TenantID{}, id)
 }
 
+func (r *TenantRegistry) defaults() defaults[TenantProfile, *TenantProfile] {
+	claim := func(ident.TenantID) string { return defaultTenantProfile }
+	return defaults[TenantProfile, *TenantProfile]{r.profiles, "tenant profile", claim, func(p *TenantProfile, is bool) { p.IsDefault = is }}
+}
+
 // DefaultProfile returns the profile of tenants that name none.
 func (r *TenantRegistry) DefaultProfile(ctx context.Context) (TenantProfile, error) {
-	return r.profiles.byClaim(ctx, defaultTenantProfile)
+	return r.defaults().find(ctx, ident.TenantID{})
+}
+
+// SetDefaultProfile makes a profile the one of tenants that will name none, in place of the one that was. Tenants keep theirs.
+func (r *TenantRegistry) SetDefaultProfile(ctx context.Context, id ident.ID) (TenantProfile, error) {
+	if _, err := r.Profile(ctx, id); err != nil {
+		return TenantProfile{}, err
+	}
+	old, err := r.DefaultProfile(ctx)
+	if err != nil {
+		return TenantProfile{}, err
+	}
+	return r.defaults().move(ctx, ident.TenantID{}, old, id)
 }
 
 // UpdateProfile saves p; Version 0 overwrites. Whether it is the default stays as it was.
 func (r *TenantRegistry) UpdateProfile(ctx context.Context, p TenantProfile) (TenantProfile, error) {
-	if err := checkName("name", p.Name); err != nil {
+	if err := p.check(); err != nil {
 		return TenantProfile{}, err
 	}
 	updated, err := r.profiles.update(ctx, ident.TenantID{}, p.ID, p.Version, func(stored *TenantProfile) error {
@@ -192,7 +232,10 @@ func (r *TenantRegistry) UpdateProfile(ctx context.Context, p TenantProfile) (Te
 		*stored = p
 		return nil
 	})
-	return updated, taken(err, "Tenant profile with such name already exists!")
+	if err != nil {
+		return TenantProfile{}, taken(err, "Tenant profile with such name already exists!")
+	}
+	return updated, r.announceProfile(ctx, updated)
 }
 
 // DeleteProfile removes a profile that is neither the default nor any tenant's.

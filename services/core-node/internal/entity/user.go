@@ -104,6 +104,11 @@ func (r *UserRegistry) create(ctx context.Context, u User, c UserCredentials) (U
 	if err := r.check(ctx, u); err != nil {
 		return User{}, err
 	}
+	admitted, err := r.all.limits.admit(ctx, u.Tenant, ident.User)
+	if err != nil {
+		return User{}, err
+	}
+	defer admitted()
 	u.ID, u.CreatedTime, u.Version = ident.New(), r.all.nowMillis(), 1
 	created, err := r.users.create(ctx, storedUser{u, c})
 	return created.User, emailTaken(err, u.Email)

@@ -1,5 +1,5 @@
 // Package httpapi is the REST API people and their programs use: accounts, tenants, users,
-// customers, devices and their telemetry, as rest-api.md describes it. Each resource has its
+// customers, devices, their telemetry and rule chains, as rest-api.md describes it. Each resource has its
 // file; a route is one row of its table, naming who may call it. Who asks is known from the
 // token alone; what they may touch is auth.Guard's to say.
 package httpapi
@@ -13,14 +13,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-iot/sluice/proto/fault"
+	"github.com/sluice-iot/sluice/services/core-node/internal/alarm"
 	"github.com/sluice-iot/sluice/services/core-node/internal/auth"
+	"github.com/sluice-iot/sluice/services/core-node/internal/claim"
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
+	"github.com/sluice-iot/sluice/services/core-node/internal/event"
 	"github.com/sluice-iot/sluice/services/core-node/internal/history"
+	"github.com/sluice-iot/sluice/services/core-node/internal/ota"
+	"github.com/sluice-iot/sluice/services/core-node/internal/queue"
+	"github.com/sluice-iot/sluice/services/core-node/internal/relation"
+	"github.com/sluice-iot/sluice/services/core-node/internal/rpc"
+	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
+	"github.com/sluice-iot/sluice/services/core-node/internal/rulechain"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 	"github.com/sluice-iot/sluice/services/core-node/internal/telemetry"
 )
 
-// Deps is what the API works with. All are required but WebSocket and Now.
+// Deps is what the API works with. All are required but WebSocket, Scripts and Now.
 type Deps struct {
 	Entities *entity.Registry
 	Accounts *auth.Accounts
@@ -28,12 +37,34 @@ type Deps struct {
 	Values   storage.Telemetry // read only: writes go through Writer
 	Writer   telemetry.Writer
 	History  *history.Reader
+	// What is kept of entities beside them.
+	Relations *relation.Registry
+	Alarms    *alarm.Registry
+	Events    *event.Reader
+	// Requests asks devices, Asked are the persistent requests, RPC is how long they and their callers may wait.
+	Requests Requests
+	Asked    rpc.Keeper
+	RPC      rpc.Settings
+	Claims   *claim.Registry
+	// RuleChains are the tenants' rule chains, for people to edit.
+	RuleChains *rulechain.Library
+	// Kinds is the catalogue of rule nodes.
+	Kinds []rule.Kind
+	// Scripts runs scripts that people try out; nil when there is nothing to run them.
+	Scripts rule.Scripts
 	// WebSocket serves /api/ws and below; it authenticates by itself.
 	WebSocket http.Handler
-	Settings  Settings
-	Log       *slog.Logger
-	Metrics   prometheus.Registerer
-	Now       func() time.Time
+	// Queues are those of rule messages, each of so many Partitions.
+	Queues     []queue.Queue
+	Partitions int
+	// Packages is firmware and software.
+	Packages *ota.Library
+	// Traces tells what became of messages.
+	Traces   Traces
+	Settings Settings
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+	Now      func() time.Time
 }
 
 type api struct {
@@ -71,8 +102,12 @@ func (a *api) routes() []route {
 	var all []route
 	for _, part := range [][]route{
 		a.accountRoutes(), a.tenantRoutes(), a.tenantProfileRoutes(), a.userRoutes(), a.customerRoutes(),
-		a.deviceRoutes(), a.deviceListRoutes(), a.credentialsRoutes(), a.profileRoutes(),
-		a.telemetryRoutes(), a.telemetryWriteRoutes(),
+		a.deviceRoutes(), a.deviceListRoutes(), a.deviceKindRoutes(), a.deviceImportRoutes(),
+		a.credentialsRoutes(), a.claimRoutes(), a.profileRoutes(),
+		a.telemetryRoutes(), a.telemetryWriteRoutes(), a.ruleChainRoutes(), a.componentRoutes(), a.scriptRoutes(),
+		a.assetRoutes(), a.assetProfileRoutes(), a.relationRoutes(), a.relationListRoutes(), a.relatedRoutes(),
+		a.alarmRoutes(), a.alarmListRoutes(), a.eventRoutes(),
+		a.traceRoutes(), a.queueRoutes(), a.rpcRoutes(), a.packageRoutes(),
 	} {
 		all = append(all, part...)
 	}

@@ -39,8 +39,8 @@ type deviceBody struct {
 	Label           *string         `json:"label"`
 	DeviceProfileID ref             `json:"deviceProfileId"`
 	DeviceData      json.RawMessage `json:"deviceData"`
-	FirmwareID      *refBody        `json:"firmwareId"`
-	SoftwareID      *refBody        `json:"softwareId"`
+	FirmwareID      *ref            `json:"firmwareId"`
+	SoftwareID      *ref            `json:"softwareId"`
 	ExternalID      *ref            `json:"externalId"`
 	Version         int64           `json:"version"`
 }
@@ -65,7 +65,7 @@ func deviceView(d entity.Device) deviceBody {
 		ID: refOf(ident.Device, d.ID.ID), CreatedTime: d.CreatedTime, AdditionalInfo: objectView(d.AdditionalInfo),
 		TenantID: refOf(ident.Tenant, d.Tenant.ID), CustomerID: refOf(ident.Customer, d.Customer.ID),
 		Name: d.Name, Type: d.Type, Label: orNull(d.Label), DeviceProfileID: refOf(ident.DeviceProfile, d.Profile), DeviceData: data,
-		FirmwareID: optionalPackage(d.Firmware), SoftwareID: optionalPackage(d.Software),
+		FirmwareID: optional(ident.OTAPackage, d.Firmware), SoftwareID: optional(ident.OTAPackage, d.Software),
 		ExternalID: optional(ident.Device, d.External), Version: d.Version,
 	}
 }
@@ -95,13 +95,9 @@ func (in deviceInput) read(tenant ident.TenantID) (entity.Device, error) {
 	d.Customer.ID = read("customerId", in.CustomerID, ident.Customer)
 	d.Profile = read("deviceProfileId", in.DeviceProfileID, ident.DeviceProfile)
 	d.External = read("externalId", in.ExternalID, ident.Device)
+	d.Firmware = read("firmwareId", in.FirmwareID, ident.OTAPackage)
+	d.Software = read("softwareId", in.SoftwareID, ident.OTAPackage)
 	if err != nil {
-		return d, err
-	}
-	if d.Firmware, err = packageID("firmwareId", in.FirmwareID); err != nil {
-		return d, err
-	}
-	if d.Software, err = packageID("softwareId", in.SoftwareID); err != nil {
 		return d, err
 	}
 	if d.AdditionalInfo, err = object("additionalInfo", in.AdditionalInfo); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/proto/fault"
 	"github.com/sluice-iot/sluice/services/core-node/internal/auth"
+	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 )
 
@@ -22,6 +23,7 @@ const (
 	codeNotFound       = 32
 	codeTooMany        = 33
 	codeVersion        = 35
+	codeLimit          = 41
 )
 
 // errorBody is the body of every error but the plain ones (rest-api §1.6).
@@ -30,6 +32,9 @@ type errorBody struct {
 	Message   string `json:"message"`
 	ErrorCode int    `json:"errorCode"`
 	Timestamp int64  `json:"timestamp"`
+	// Of a limit of entities that is reached.
+	EntityType string `json:"entityType,omitempty"`
+	Limit      int64  `json:"limit,omitempty"`
 }
 
 // plain marks the error of a route that answers bad requests with bare text (rest-api §1.6).
@@ -45,6 +50,11 @@ func plainly(answer any, err error) (any, error) {
 	return answer, nil
 }
 
+// empty is the error of a route that answers some failures with a status and nothing else.
+type empty int
+
+func (e empty) Error() string { return http.StatusText(int(e)) }
+
 // retryAfter is how many seconds a client should wait for a part that is away.
 const retryAfter = "1"
 
@@ -55,6 +65,11 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) int {
 		// be there: without an answer of ours it would read one of success.
 		a.writeError(w, http.StatusBadRequest, codeBadRequest, "Request was not read to its end")
 		return statusGone
+	}
+	var nothing empty
+	if errors.As(err, &nothing) {
+		w.WriteHeader(int(nothing))
+		return int(nothing)
 	}
 	status, code, message := describe(err)
 	switch status {
@@ -70,7 +85,12 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) int {
 		a.send(w, status, []byte(message))
 		return status
 	}
-	a.writeError(w, status, code, message)
+	body := errorBody{Status: status, Message: message, ErrorCode: code}
+	var limit *entity.LimitError
+	if errors.As(err, &limit) {
+		body.EntityType, body.Limit = limit.Kind.String(), limit.Limit
+	}
+	a.writeErrorBody(w, body)
 	return status
 }
 
@@ -80,7 +100,10 @@ const statusGone = 499
 // describe is the one table from errors to answers.
 func describe(err error) (status, code int, message string) {
 	var large *http.MaxBytesError
+	var limit *entity.LimitError
 	switch {
+	case errors.As(err, &limit):
+		return http.StatusForbidden, codeLimit, said(err)
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge, codeBadRequest, "Request body is too large"
 	case errors.Is(err, errContentType):
@@ -135,11 +158,16 @@ func said(err error) string {
 }
 
 func (a *api) writeError(w http.ResponseWriter, status, code int, message string) {
-	body, err := json.Marshal(errorBody{status, message, code, a.Now().UnixMilli()})
+	a.writeErrorBody(w, errorBody{Status: status, Message: message, ErrorCode: code})
+}
+
+func (a *api) writeErrorBody(w http.ResponseWriter, of errorBody) {
+	of.Timestamp = a.Now().UnixMilli()
+	body, err := json.Marshal(of)
 	if err != nil {
 		a.Log.Error("encode an error", "err", err)
 		body = nil
 	}
 	w.Header().Set("Content-Type", "application/json")
-	a.send(w, status, body)
+	a.send(w, of.Status, body)
 }

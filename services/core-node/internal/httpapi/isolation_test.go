@@ -2,17 +2,23 @@ package httpapi_test
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-iot/sluice/proto/ident"
 	"github.com/sluice-iot/sluice/proto/telemetry"
+	"github.com/sluice-iot/sluice/services/core-node/internal/alarm"
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
+	"github.com/sluice-iot/sluice/services/core-node/internal/event"
 	"github.com/sluice-iot/sluice/services/core-node/internal/httpapi"
 	"github.com/sluice-iot/sluice/services/core-node/internal/httpapi/httpapitest"
+	"github.com/sluice-iot/sluice/services/core-node/internal/relation"
+	"github.com/sluice-iot/sluice/services/core-node/internal/rpc"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 )
 
@@ -39,6 +45,23 @@ func newVictim(t *testing.T, p *httpapitest.Platform) victim {
 	if err != nil {
 		t.Fatal(err)
 	}
+	asset, err := p.Entities.Assets.Create(ctx, entity.Asset{Tenant: tenant, Customer: customer.ID, Name: secret + " asset", Type: secret + " kind"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raised, err := p.Alarms.CreateOrUpdate(ctx, alarm.Request{
+		Tenant: tenant, Originator: d.ID.Entity(), Customer: customer.ID, Type: secret + " alarm", Severity: alarm.Critical,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	related := relation.Relation{Key: relation.Key{From: asset.Entity(), To: d.ID.Entity(), Type: secret}}
+	if _, err := p.Relations.Save(ctx, tenant, related); err != nil {
+		t.Fatal(err)
+	}
+	node := ident.EntityID{Type: ident.RuleNode, ID: ident.New()}
+	put(t, p, tenant, node, event.DebugRuleNode, event.RuleNodeBody{Type: "IN", Data: secret})
+	put(t, p, tenant, d.ID.Entity(), event.DebugRuleNode, event.RuleNodeBody{Type: "IN", Data: secret})
 	chain, err := p.Entities.RuleChains.RootChain(ctx, tenant)
 	if err != nil {
 		t.Fatal(err)
@@ -48,13 +71,20 @@ func newVictim(t *testing.T, p *httpapitest.Platform) victim {
 			t.Fatal(err)
 		}
 	}
+	asked := rpc.Record{
+		ID: ident.New(), Tenant: tenant, Device: d.ID, Method: secret, Params: `"` + secret + `"`, Persistent: true, Status: rpc.Queued,
+		Created: 1, Expires: time.Now().Add(time.Hour).UnixMilli(), Retries: -1,
+	}
+	p.Requests.Keep(t, asked)
 	v := victim{
 		admin: p.Login(t, secret+"@example.org", "secret-1"),
 		ids: map[string]string{
 			"deviceId": d.ID.String(), "customerId": customer.ID.String(), "tenantId": tenant.String(), "userId": admin.ID.String(),
 			"deviceProfileId": d.Profile.String(), "tenantProfileId": "", "DEVICE": d.ID.String(), "CUSTOMER": customer.ID.String(),
-			"TENANT": tenant.String(), "USER": admin.ID.String(), "DEVICE_PROFILE": d.Profile.String(), "RULE_CHAIN": chain.ID.String(),
-			"ASSET": ident.New().String(),
+			"TENANT": tenant.String(), "USER": admin.ID.String(), "DEVICE_PROFILE": d.Profile.String(), "RULE_CHAIN": chain.ID.String(), "ruleChainId": chain.ID.String(),
+			"ASSET": asset.ID.String(), "assetId": asset.ID.String(), "assetProfileId": asset.Profile.String(), "ASSET_PROFILE": asset.Profile.String(),
+			"alarmId": raised.Now.ID.String(), "ALARM": raised.Now.ID.String(), "ruleNodeId": node.ID.String(), "RULE_NODE": node.ID.String(),
+			"rpcId": asked.ID.String(), "deviceName": url.PathEscape(secret + " device"), "eventType": event.DebugRuleNode, "relationType": secret,
 		},
 	}
 	profile, err := p.Entities.Tenants.DefaultProfile(ctx)
@@ -63,6 +93,8 @@ func newVictim(t *testing.T, p *httpapitest.Platform) victim {
 	}
 	v.ids["tenantProfileId"], v.ids["TENANT_PROFILE"] = profile.ID.String(), profile.ID.String()
 	v.admin.Do("POST", "/api/plugins/telemetry/DEVICE/"+v.ids["deviceId"]+"/timeseries/ANY", `{"ts":5,"values":{"`+secret+`":1}}`).Expect(200)
+	kept := complete(t, v.admin, "FIRMWARE", secret, v.ids["deviceProfileId"], []byte(secret))
+	v.ids["otaPackageId"], v.ids["OTA_PACKAGE"], v.ids["otaPackageType"] = kept.ID.ID, kept.ID.ID, "FIRMWARE"
 	return v
 }
 
@@ -77,6 +109,12 @@ func (v victim) world(t *testing.T) map[string]string {
 	for _, path := range []string{
 		"/api/tenant/" + v.ids["tenantId"], "/api/tenant/devices?pageSize=100&page=0", "/api/customers?pageSize=100&page=0",
 		"/api/users?pageSize=100&page=0", "/api/deviceProfiles?pageSize=100&page=0", "/api/device/" + v.ids["deviceId"] + "/credentials",
+		"/api/ruleChains?pageSize=100&page=0", "/api/ruleChain/" + v.ids["ruleChainId"] + "/metadata",
+		"/api/tenant/assets?pageSize=100&page=0", "/api/assetProfiles?pageSize=100&page=0", "/api/alarms?pageSize=100&page=0",
+		"/api/otaPackages?pageSize=100&page=0", "/api/otaPackage/" + v.ids["otaPackageId"] + "/download",
+		"/api/relations?fromType=ASSET&fromId=" + v.ids["assetId"], "/api/ruleNode/" + v.ids["ruleNodeId"] + "/debugIn",
+		"/api/events/DEVICE/" + v.ids["deviceId"] + "/DEBUG_RULE_NODE?pageSize=100&page=0&tenantId=" + v.ids["tenantId"],
+		"/api/rpc/persistent/device/" + v.ids["deviceId"] + "?pageSize=100&page=0",
 		"/api/plugins/telemetry/DEVICE/" + v.ids["deviceId"] + "/values/attributes",
 		"/api/plugins/telemetry/DEVICE/" + v.ids["deviceId"] + "/values/timeseries?startTs=0&endTs=9&keys=" + secret,
 	} {
@@ -92,7 +130,7 @@ func (v victim) targets(t *testing.T, path string) []string {
 	t.Helper()
 	types := []string{""}
 	if strings.Contains(path, "{entityType}") {
-		types = []string{"DEVICE", "CUSTOMER", "TENANT", "USER", "DEVICE_PROFILE", "RULE_CHAIN", "TENANT_PROFILE", "ASSET"}
+		types = []string{"DEVICE", "CUSTOMER", "TENANT", "USER", "DEVICE_PROFILE", "RULE_CHAIN", "TENANT_PROFILE", "ASSET", "ASSET_PROFILE", "RULE_NODE", "ALARM"}
 	}
 	var filled []string
 	for _, kind := range types {
@@ -109,6 +147,14 @@ func (v victim) targets(t *testing.T, path string) []string {
 				return "SHARED_SCOPE"
 			case "any", "ttl":
 				return "0"
+			case "queueName":
+				return "Main"
+			case "queueId":
+				return ident.Derive(ident.ID{}, "queue Main").String()
+			case "componentType":
+				return "FILTER"
+			case "componentClass":
+				return classes + "filter.TbMsgTypeSwitchNode"
 			default:
 				if v.ids[name] == "" {
 					t.Fatalf("%s: nothing known to put in place of %s", path, name)
@@ -117,7 +163,8 @@ func (v victim) targets(t *testing.T, path string) []string {
 			}
 		})
 		filled = append(filled, target+"?pageSize=100&page=0&sortOrder=ASC&keys="+secret+"&startTs=0&endTs=9&deleteAllDataForKeys=true"+
-			"&sendActivationMail=false&customerTitle="+secret+"%20customer&deviceName="+secret+"%20device&activateToken="+secret)
+			"&deviceProfileId="+v.ids["deviceProfileId"]+"&fromType=ASSET&fromId="+v.ids["assetId"]+"&toType=DEVICE&toId="+v.ids["deviceId"]+"&relationType="+secret+"&entityType=DEVICE&entityId="+v.ids["deviceId"]+
+			"&assetName="+secret+"%20asset&tenantId="+v.ids["tenantId"]+"&sendActivationMail=false&customerTitle="+secret+"%20customer&deviceName="+secret+"%20device&activateToken="+secret)
 	}
 	return filled
 }
@@ -125,6 +172,7 @@ func (v victim) targets(t *testing.T, path string) []string {
 // bodies are what is sent to routes that name an entity in the body; others get bodyForAll.
 func (v victim) bodies() map[string]string {
 	ref := func(kind, name string) string { return fmt.Sprintf(`{"entityType":%q,"id":%q}`, kind, v.ids[name]) }
+	search := `{"parameters":{"rootId":"` + v.ids["assetId"] + `","rootType":"ASSET","direction":"FROM"},"filters":[]}`
 	return map[string]string{
 		"/api/tenant":                  `{"id":` + ref("TENANT", "tenantId") + `,"title":"taken over"}`,
 		"/api/tenantProfile":           `{"id":` + ref("TENANT_PROFILE", "tenantProfileId") + `,"name":"taken over"}`,
@@ -133,7 +181,20 @@ func (v victim) bodies() map[string]string {
 		"/api/device":                  `{"id":` + ref("DEVICE", "deviceId") + `,"name":"taken over"}`,
 		"/api/device-with-credentials": `{"device":{"id":` + ref("DEVICE", "deviceId") + `,"name":"taken over"},"credentials":{"credentialsType":"ACCESS_TOKEN","credentialsId":"taken"}}`,
 		"/api/device/credentials":      `{"deviceId":` + ref("DEVICE", "deviceId") + `,"credentialsType":"ACCESS_TOKEN","credentialsId":"taken"}`,
-		"/api/deviceProfile":           `{"id":` + ref("DEVICE_PROFILE", "deviceProfileId") + `,"name":"taken over"}`,
+		"/api/ruleChain":               `{"id":` + ref("RULE_CHAIN", "ruleChainId") + `,"name":"taken over"}`,
+		"/api/ruleChain/metadata":      `{"ruleChainId":` + ref("RULE_CHAIN", "ruleChainId") + `,"firstNodeIndex":null,"nodes":[],"connections":[]}`,
+		"/api/asset":                   `{"id":` + ref("ASSET", "assetId") + `,"name":"taken over"}`,
+		"/api/assetProfile":            `{"id":` + ref("ASSET_PROFILE", "assetProfileId") + `,"name":"taken over"}`,
+		"/api/alarm":                   `{"originator":` + ref("DEVICE", "deviceId") + `,"type":"taken over","severity":"MAJOR"}`,
+		"/api/relation":                `{"from":` + ref("ASSET", "assetId") + `,"to":` + ref("DEVICE", "deviceId") + `,"type":"taken over"}`,
+		"/api/v2/relation":             `{"from":` + ref("DEVICE", "deviceId") + `,"to":` + ref("ASSET", "assetId") + `,"type":"taken over"}`,
+		"/api/otaPackage":              packageOf("FIRMWARE", secret, "1.0", v.ids["deviceProfileId"], `,"additionalInfo":{"taken":"over"},"id":`+ref("OTA_PACKAGE", "otaPackageId")),
+		"/api/devices":                 search,
+		"/api/assets":                  search,
+		"/api/relations":               search, "/api/relations/info": search,
+		"/api/events/{entityType}/{entityId}":       `{"eventType":"DEBUG_RULE_NODE"}`,
+		"/api/events/{entityType}/{entityId}/clear": `{"eventType":"DEBUG_RULE_NODE"}`,
+		"/api/deviceProfile":                        `{"id":` + ref("DEVICE_PROFILE", "deviceProfileId") + `,"name":"taken over"}`,
 	}
 }
 
@@ -144,7 +205,10 @@ var ends = map[string]bool{"/api/auth/logout": true, "/api/auth/changePassword":
 
 // harmless are the routes that need not refuse: their answer holds nothing of anybody else.
 var harmless = regexp.MustCompile(`^/api/(auth/|noauth/|users|customers|devices|tenants/list|tenants|deviceProfiles|deviceProfileInfo/default|deviceProfileInfos|` +
-	`tenant/(devices|deviceInfos)|user/tokenAccessEnabled)`)
+	`components?|queues|otaPackages$|tenant/(devices|deviceInfos)|ruleChain/(testScript|tbelEnabled)|ruleChains|user/tokenAccessEnabled|deviceProfile/names|device/types|` +
+	`assets|asset/types|tenant/(assets|assetInfos)|assetProfiles|assetProfile/names|assetProfileInfo/default|assetProfileInfos|alarms|v2/alarms|alarm/types|` +
+	// Rule nodes' events lie with their tenant: a stranger finds and clears the own ones, of which there are none.
+	`events/|ruleNode/)`)
 
 // TestTenantsAreIsolated walks every route there is, as strangers who know all the victim's ids.
 func TestTenantsAreIsolated(t *testing.T) {
@@ -197,6 +261,8 @@ func TestListsByIDLeaveOutStrangers(t *testing.T) {
 		"/api/devices?deviceIds=" + v.ids["deviceId"] + "," + own:                   1,
 		"/api/devices/list?deviceIds=" + v.ids["deviceId"]:                          0,
 		"/api/customers?customerIds=" + v.ids["customerId"]:                         0,
+		"/api/assets?assetIds=" + v.ids["assetId"]:                                  0,
+		"/api/assetProfileInfos?assetProfileIds=" + v.ids["assetProfileId"]:         0,
 		"/api/users?userIds=" + v.ids["userId"]:                                     0,
 		"/api/tenants?tenantIds=" + v.ids["tenantId"]:                               0,
 		"/api/deviceProfileInfos?deviceProfileIds=" + v.ids["deviceProfileId"]:      0,
@@ -226,7 +292,26 @@ func TestForeignAnswers(t *testing.T) {
 		{admin, "/api/customer/" + v.ids["customerId"], 403, false},
 		{admin, "/api/user/" + v.ids["userId"], 403, false},
 		{admin, "/api/deviceProfile/" + v.ids["deviceProfileId"], 403, false},
+		{admin, "/api/ruleChain/" + v.ids["ruleChainId"], 403, false},
+		{admin, "/api/ruleChain/" + v.ids["ruleChainId"] + "/metadata", 403, false},
+		{admin, "/api/ruleChain/" + ident.New().String(), 404, false},
+		{user, "/api/ruleChain/" + p.Demo(t, "Test Device A1").ID.String(), 403, false},
 		{admin, "/api/tenant/" + v.ids["tenantId"], 403, false},
+		{admin, "/api/asset/" + v.ids["assetId"], 403, false},
+		{admin, "/api/asset/info/" + v.ids["assetId"], 403, false},
+		{admin, "/api/assetProfile/" + v.ids["assetProfileId"], 403, false},
+		{admin, "/api/alarm/" + v.ids["alarmId"], 403, false},
+		{admin, "/api/alarm/info/" + v.ids["alarmId"], 404, false},
+		{admin, "/api/alarm/DEVICE/" + v.ids["deviceId"] + "?pageSize=1&page=0", 404, false},
+		{admin, "/api/events/DEVICE/" + v.ids["deviceId"] + "?pageSize=1&page=0", 404, false},
+		{admin, values + "ASSET/" + v.ids["assetId"] + "/values/timeseries", 403, true},
+		{admin, "/api/otaPackage/info/" + v.ids["otaPackageId"], 403, false},
+		{admin, "/api/otaPackage/" + v.ids["otaPackageId"], 403, false},
+		{admin, "/api/otaPackage/" + v.ids["otaPackageId"] + "/download", 403, false},
+		{admin, "/api/otaPackages/" + v.ids["deviceProfileId"] + "/FIRMWARE?pageSize=1&page=0", 403, false},
+		{admin, "/api/devices/count/FIRMWARE/" + v.ids["deviceProfileId"], 403, false},
+		{user, "/api/otaPackage/info/" + v.ids["otaPackageId"], 403, false},
+		{admin, "/api/otaPackage/info/" + ident.New().String(), 404, false},
 		{admin, "/api/device/" + ident.New().String(), 404, false},
 		{admin, "/api/customer/" + ident.New().String(), 404, false},
 		{admin, "/api/user/" + ident.New().String(), 404, false},

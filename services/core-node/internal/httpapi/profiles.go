@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,16 +13,34 @@ import (
 
 // profileRoutes are those of rest-api §2.5 about device profiles.
 func (a *api) profileRoutes() []route {
+	profiles := a.deviceProfiles()
+	infos := profiles
+	infos.page = func(r *http.Request, tenant ident.TenantID, asked entity.PageRequest) (entity.Page[entity.Profile], error) {
+		return a.Entities.DeviceProfiles.List(r.Context(), tenant, r.URL.Query().Get("transportType"), asked)
+	}
 	return []route{
 		{"POST", "/api/deviceProfile", tenants(), a.saveProfile},
-		{"GET", "/api/deviceProfile/{deviceProfileId}", tenants(), a.profile},
-		{"DELETE", "/api/deviceProfile/{deviceProfileId}", tenants(), a.deleteProfile},
-		{"POST", "/api/deviceProfile/{deviceProfileId}/default", tenants(), a.setDefaultProfile},
-		{"GET", "/api/deviceProfiles", tenants(), a.listProfiles},
-		{"GET", "/api/deviceProfileInfo/default", tenantUsers(), a.defaultProfileInfo},
-		{"GET", "/api/deviceProfileInfo/{deviceProfileId}", tenantUsers(), a.profileInfo},
-		{"GET", "/api/deviceProfileInfos", tenantUsers(), a.listProfileInfos},
-		{"GET", "/api/deviceProfileInfos/list", tenants(), a.profileInfosByID},
+		{"GET", "/api/deviceProfile/{deviceProfileId}", tenants(), profiles.show},
+		{"DELETE", "/api/deviceProfile/{deviceProfileId}", tenants(), profiles.remove},
+		{"POST", "/api/deviceProfile/{deviceProfileId}/default", tenants(), profiles.setDefault},
+		{"GET", "/api/deviceProfiles", tenants(), profiles.list},
+		{"GET", "/api/deviceProfileInfo/default", tenantUsers(), profiles.showDefaultInfo},
+		{"GET", "/api/deviceProfileInfo/{deviceProfileId}", tenantUsers(), profiles.showInfo},
+		{"GET", "/api/deviceProfileInfos", tenantUsers(), infos.listInfos},
+		{"GET", "/api/deviceProfileInfos/list", tenants(), profiles.infosByID},
+		{"GET", "/api/deviceProfile/names", tenantUsers(), a.listProfileNames},
+	}
+}
+
+func (a *api) deviceProfiles() profileKind[entity.Profile] {
+	return profileKind[entity.Profile]{
+		api: a, view: profileView, info: profileInfoView,
+		registry: func() profileRegistry[entity.Profile] { return a.Entities.DeviceProfiles },
+		page: func(r *http.Request, tenant ident.TenantID, asked entity.PageRequest) (entity.Page[entity.Profile], error) {
+			return a.Entities.DeviceProfiles.List(r.Context(), tenant, "", asked)
+		},
+		identify: func(x entity.Profile) ident.EntityID { return ident.EntityID{Type: ident.DeviceProfile, ID: x.ID} },
+		inPath:   "deviceProfileId", inQuery: "deviceProfileIds",
 	}
 }
 
@@ -129,7 +148,7 @@ func (a *api) saveProfile(r *http.Request, p auth.Principal) (any, error) {
 	save := a.Entities.DeviceProfiles.Create
 	if !id.IsZero() {
 		save = a.Entities.DeviceProfiles.Update
-		if _, err := a.ownProfile(r, p, id); err != nil {
+		if _, err := a.deviceProfiles().own(r, p, id); err != nil {
 			return nil, err
 		}
 	}
@@ -192,104 +211,22 @@ func (a *api) checkChain(r *http.Request, p auth.Principal, chain ident.ID) erro
 	return nil
 }
 
-func (a *api) ownProfile(r *http.Request, p auth.Principal, id ident.ID) (entity.Profile, error) {
-	found, err := a.Entities.DeviceProfiles.Get(r.Context(), p.Tenant, id)
-	return found, a.Guard.Foreign(r.Context(), ident.EntityID{Type: ident.DeviceProfile, ID: id}, err)
-}
-
-// oneProfile returns the profile of the path that p may see.
-func (a *api) oneProfile(r *http.Request, p auth.Principal) (entity.Profile, error) {
-	id, err := pathID(r, "deviceProfileId")
-	if err != nil {
-		return entity.Profile{}, err
-	}
-	return a.ownProfile(r, p, id)
-}
-
-func (a *api) profile(r *http.Request, p auth.Principal) (any, error) {
-	found, err := a.oneProfile(r, p)
+func (a *api) listProfileNames(r *http.Request, p auth.Principal) (any, error) {
+	active, err := flagOr(r, "activeOnly", false)
 	if err != nil {
 		return nil, err
 	}
-	return profileView(found)
+	return a.deviceProfileNames(r.Context(), p.Tenant, active)
 }
 
-func (a *api) profileInfo(r *http.Request, p auth.Principal) (any, error) {
-	found, err := a.oneProfile(r, p)
+// deviceProfileNames returns a tenant's device profiles by name; active: only those that devices have.
+func (a *api) deviceProfileNames(ctx context.Context, tenant ident.TenantID, active bool) ([]entityInfo, error) {
+	found, err := a.Entities.DeviceProfiles.List(ctx, tenant, "", entity.PageRequest{Size: a.Settings.MaxPageSize, Sort: "name"})
 	if err != nil {
 		return nil, err
 	}
-	return profileInfoView(found)
-}
-
-func (a *api) defaultProfileInfo(r *http.Request, p auth.Principal) (any, error) {
-	found, err := a.Entities.DeviceProfiles.Default(r.Context(), p.Tenant)
-	if err != nil {
-		return nil, err
-	}
-	return profileInfoView(found)
-}
-
-func (a *api) deleteProfile(r *http.Request, p auth.Principal) (any, error) {
-	found, err := a.oneProfile(r, p)
-	if err != nil {
-		return nil, err
-	}
-	return nil, a.Entities.DeviceProfiles.Delete(r.Context(), p.Tenant, found.ID)
-}
-
-func (a *api) setDefaultProfile(r *http.Request, p auth.Principal) (any, error) {
-	found, err := a.oneProfile(r, p)
-	if err != nil {
-		return nil, err
-	}
-	changed, err := a.Entities.DeviceProfiles.SetDefault(r.Context(), p.Tenant, found.ID)
-	if err != nil {
-		return nil, err
-	}
-	return profileView(changed)
-}
-
-func (a *api) listProfiles(r *http.Request, p auth.Principal) (any, error) {
-	return a.profilePage(r, p, "", profileView)
-}
-
-func (a *api) listProfileInfos(r *http.Request, p auth.Principal) (any, error) {
-	if r.URL.Query().Has("deviceProfileIds") {
-		return a.profileInfosByID(r, p)
-	}
-	return a.profilePage(r, p, r.URL.Query().Get("transportType"), profileInfoView)
-}
-
-func (a *api) profilePage(r *http.Request, p auth.Principal, transport string, show func(entity.Profile) (any, error)) (any, error) {
-	asked, err := a.pageRequest(r)
-	if err != nil {
-		return nil, err
-	}
-	found, err := a.Entities.DeviceProfiles.List(r.Context(), p.Tenant, transport, asked)
-	if err != nil {
-		return nil, err
-	}
-	views := entity.Page[any]{Total: found.Total}
-	for _, one := range found.Items {
-		view, err := show(one)
-		if err != nil {
-			return nil, err
-		}
-		views.Items = append(views.Items, view)
-	}
-	return paged(views, asked, same), nil
-}
-
-func (a *api) profileInfosByID(r *http.Request, p auth.Principal) (any, error) {
-	if !p.Is(entity.TenantAdmin) {
-		return nil, auth.Denied()
-	}
-	return listByID(r, "deviceProfileIds", same, func(id ident.ID) (any, error) {
-		found, err := a.Entities.DeviceProfiles.Get(r.Context(), p.Tenant, id)
-		if err != nil {
-			return nil, err
-		}
-		return profileInfoView(found)
+	return infosOf(found.Items, active, func(one entity.Profile) (entityInfo, int, error) {
+		held, err := a.Entities.Devices.List(ctx, tenant, entity.DeviceFilter{Profile: one.ID}, entity.PageRequest{Size: 1})
+		return entityInfo{refOf(ident.DeviceProfile, one.ID), one.Name}, held.Total, err
 	})
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -111,6 +112,19 @@ func flagOr(r *http.Request, name string, otherwise bool) (bool, error) {
 	default:
 		return false, invalid(name, fmt.Sprintf("%q is neither true nor false", text))
 	}
+}
+
+// pathText reads a text of the path, which may hold any character.
+func pathText(r *http.Request, name string) (string, error) {
+	value := chi.URLParam(r, name)
+	if r.URL.RawPath == "" {
+		return value, nil // decoded already
+	}
+	decoded, err := url.PathUnescape(value)
+	if err != nil {
+		return "", invalid(name, "is not a part of a path")
+	}
+	return decoded, nil
 }
 
 // pathID reads an id of the path.

@@ -14,15 +14,18 @@ import (
 
 	"github.com/sluice-iot/sluice/proto/fault"
 	"github.com/sluice-iot/sluice/services/core-node/internal/auth"
+	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
 )
 
 // handler answers a request of p (zero on open routes): with a value to be shown as JSON, text, raw
-// JSON, a redirect, or nil for an empty body.
+// JSON, a redirect, a file, or nil for an empty body.
 type handler func(r *http.Request, p auth.Principal) (any, error)
 
 type (
 	text string // text/plain
 	raw  []byte // JSON already
+	// refused is an answer of JSON that is no error body (400).
+	refused struct{ body any }
 	// redirect is where a browser is to go on (303).
 	redirect string
 )
@@ -31,11 +34,12 @@ type (
 func (a *api) door(one route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(r.Context(), a.Settings.Timeout)
+		most, within := a.bounds(one)
+		ctx, cancel := context.WithTimeout(r.Context(), within)
 		defer cancel()
 		r = r.WithContext(ctx)
-		r.Body = http.MaxBytesReader(w, r.Body, a.Settings.MaxBody)
-		defer a.hurry(w, start)()
+		r.Body = http.MaxBytesReader(w, r.Body, most)
+		defer a.hurry(w, start, within)()
 		status := http.StatusOK
 		if answer, err := a.enter(one, r); err != nil {
 			status = a.fail(w, r, err)
@@ -47,11 +51,23 @@ func (a *api) door(one route) http.HandlerFunc {
 	}
 }
 
+// bounds is how large a request of a route may be, and how long it may take.
+func (a *api) bounds(one route) (body int64, within time.Duration) {
+	switch {
+	case carriesPackage(one):
+		settings := a.Packages.Settings()
+		return settings.MaxBytes + a.Settings.MaxBody, settings.UploadTimeout
+	case one.method == http.MethodPost && (strings.HasPrefix(one.path, rpcPrefix) || strings.HasPrefix(one.path, rpcPrefixV1)):
+		return a.Settings.MaxBody, a.RPC.LongestWait + a.Settings.Timeout // a device is waited for
+	}
+	return a.Settings.MaxBody, a.Settings.Timeout
+}
+
 // hurry bounds how long a client may take to send its request and to read the answer. The
 // function it returns frees the connection, which may carry other handlers' requests next.
-func (a *api) hurry(w http.ResponseWriter, start time.Time) (release func()) {
+func (a *api) hurry(w http.ResponseWriter, start time.Time, within time.Duration) (release func()) {
 	connection := http.NewResponseController(w)
-	err := errors.Join(connection.SetReadDeadline(start.Add(a.Settings.Timeout)), connection.SetWriteDeadline(start.Add(2*a.Settings.Timeout)))
+	err := errors.Join(connection.SetReadDeadline(start.Add(within)), connection.SetWriteDeadline(start.Add(within+a.Settings.Timeout)))
 	if err != nil {
 		a.Log.Debug("set deadlines of a connection", "err", err)
 	}
@@ -77,7 +93,8 @@ func (a *api) enter(one route, r *http.Request) (any, error) {
 	if !p.Is(one.roles...) {
 		return nil, auth.Denied()
 	}
-	return one.serve(r, p)
+	actor := entity.Actor{User: p.User, UserName: p.Email, UserEmail: p.Email}
+	return one.serve(r.WithContext(entity.WithActor(r.Context(), actor)), p)
 }
 
 // principal reads the token of a request. The first header present decides (rest-api §1.1).
@@ -114,11 +131,16 @@ func (a *api) recovered(next http.Handler) http.Handler {
 
 func (a *api) answer(w http.ResponseWriter, r *http.Request, answer any) int {
 	var body []byte
-	contentType := "application/json"
+	contentType, status := "application/json", http.StatusOK
+	if v, is := answer.(refused); is {
+		answer, status = v.body, http.StatusBadRequest
+	}
 	switch v := answer.(type) {
 	case nil:
 		w.WriteHeader(http.StatusOK)
 		return http.StatusOK
+	case file:
+		return a.sendFile(w, r, v)
 	case redirect:
 		http.Redirect(w, r, string(v), http.StatusSeeOther)
 		return http.StatusSeeOther
@@ -133,8 +155,8 @@ func (a *api) answer(w http.ResponseWriter, r *http.Request, answer any) int {
 		}
 	}
 	w.Header().Set("Content-Type", contentType)
-	a.send(w, http.StatusOK, body)
-	return http.StatusOK
+	a.send(w, status, body)
+	return status
 }
 
 // send writes a whole answer; that the client has gone is not ours to report.

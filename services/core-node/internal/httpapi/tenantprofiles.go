@@ -18,6 +18,7 @@ func (a *api) tenantProfileRoutes() []route {
 		{"POST", "/api/tenantProfile", system(), a.saveTenantProfile},
 		{"GET", "/api/tenantProfile/{tenantProfileId}", system(), a.tenantProfile},
 		{"DELETE", "/api/tenantProfile/{tenantProfileId}", system(), a.deleteTenantProfile},
+		{"POST", "/api/tenantProfile/{tenantProfileId}/default", system(), a.setDefaultTenantProfile},
 		{"GET", "/api/tenantProfileInfo/default", system(), a.defaultTenantProfileInfo},
 		{"GET", "/api/tenantProfileInfo/{tenantProfileId}", system(), a.tenantProfileInfo},
 		{"GET", "/api/tenantProfiles", system(), a.listTenantProfiles},
@@ -133,6 +134,17 @@ func (a *api) defaultTenantProfileInfo(r *http.Request, _ auth.Principal) (any, 
 		return nil, err
 	}
 	return tenantProfileInfoView(p), nil
+}
+
+func (a *api) setDefaultTenantProfile(r *http.Request, _ auth.Principal) (any, error) {
+	p, err := a.oneTenantProfile(r)
+	if err != nil {
+		return nil, err
+	}
+	if p, err = a.Entities.Tenants.SetDefaultProfile(r.Context(), p.ID); err != nil {
+		return nil, err
+	}
+	return tenantProfileView(p), nil
 }
 
 func (a *api) deleteTenantProfile(r *http.Request, _ auth.Principal) (any, error) {

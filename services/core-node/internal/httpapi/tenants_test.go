@@ -102,6 +102,40 @@ func TestTenantProfiles(t *testing.T) {
 	p.Admin(t).Do("POST", "/api/tenantProfile", `{"name":"Mine"}`).ExpectError(403, 20)
 }
 
+// TestDefaultTenantProfileMoves: tenants that are made later get it, those there are keep theirs.
+func TestDefaultTenantProfileMoves(t *testing.T) {
+	p := httpapitest.Start(t)
+	system := p.System(t)
+	type tenant struct{ ID, TenantProfileID entityRef }
+	var first, second, old tenant
+	system.Do("POST", "/api/tenant", `{"title":"First"}`).Expect(200).JSON(&first)
+	made := save(t, system, "/api/tenantProfile", `{"name":"Small"}`)
+	path := "/api/tenantProfile/" + made.ID.ID + "/default"
+	p.Admin(t).Do("POST", path, nil).ExpectError(403, 20)
+	system.Do("POST", "/api/tenantProfile/"+first.ID.ID+"/default", nil).ExpectError(404, 32)
+	for range 2 { // the second time there is nothing to do
+		var moved struct {
+			ID      entityRef
+			Default bool
+		}
+		system.Do("POST", path, nil).Expect(200).JSON(&moved)
+		if moved.ID.ID != made.ID.ID || !moved.Default {
+			t.Errorf("moved to %+v", moved)
+		}
+	}
+	system.Do("POST", "/api/tenant", `{"title":"Second"}`).Expect(200).JSON(&second)
+	system.Get("/api/tenant/"+first.ID.ID, &old)
+	if second.TenantProfileID.ID != made.ID.ID || old.TenantProfileID != first.TenantProfileID || old.TenantProfileID.ID == made.ID.ID {
+		t.Errorf("before %+v, then %+v, later %+v", first, old, second)
+	}
+	var page namedPage
+	system.Get("/api/tenantProfiles?pageSize=10&page=0&sortProperty=name", &page)
+	if page.TotalElements != 2 || page.Data[0].Default || !page.Data[1].Default {
+		t.Errorf("profiles %+v", page)
+	}
+	system.Do("DELETE", "/api/tenantProfile/"+made.ID.ID, nil).ExpectError(400, 31)
+}
+
 func TestCustomersAndTheirUsers(t *testing.T) {
 	p := httpapitest.Start(t)
 	c := p.Admin(t)

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 func (p *pack) hold(records []bus.Record) {
 	p.records, p.broken = records, nil
 	p.next = records[len(records)-1].Offset + 1
-	p.open = 1
+	p.open, p.running = 1, 1
 }
 
 // coreMessage is one message of tb.core, read.
@@ -95,6 +96,7 @@ func (p *partition) dispatch(ctx context.Context, m coreMessage) (*sluicepb.Core
 		return nil, p.withDevice(ctx, m, func(d *state.Device) {
 			if id, err := ident.FromBytes(body.SessionClosed.GetSessionId()); err == nil {
 				p.tracker.Closed(d, id, body.SessionClosed.GetClosedAtMs())
+				p.requests.desk.Ended(d.ID, id)
 			}
 		})
 	case *sluicepb.CoreMessage_Activity:
@@ -109,14 +111,52 @@ func (p *partition) dispatch(ctx context.Context, m coreMessage) (*sluicepb.Core
 		return p.deleteAttributes(ctx, m, body.DeleteAttributes)
 	case *sluicepb.CoreMessage_DeleteTelemetry:
 		return p.deleteTelemetry(ctx, m, body.DeleteTelemetry)
+	case *sluicepb.CoreMessage_Claim:
+		return nil, p.claim(ctx, m, body.Claim)
 	case *sluicepb.CoreMessage_EntityLifecycle:
 		return nil, p.lifecycle(ctx, m, body.EntityLifecycle)
 	case *sluicepb.CoreMessage_Watch:
 		return p.watch(body.Watch)
+	case *sluicepb.CoreMessage_Trace:
+		return p.tracesOf(m, body.Trace)
+	case *sluicepb.CoreMessage_Source:
+		return nil, p.sourceChanged(ctx, m, body.Source)
 	case *sluicepb.CoreMessage_Unwatch:
 		return nil, p.unwatch(body.Unwatch)
 	}
+	return p.dispatchRPC(ctx, m)
+}
+
+// dispatchRPC handles what is of requests to devices.
+func (p *partition) dispatchRPC(ctx context.Context, m coreMessage) (*sluicepb.CoreAnswer, error) {
+	switch body := m.body.GetBody().(type) {
+	case *sluicepb.CoreMessage_SessionSubscribed:
+		return nil, p.sessionSubscribed(ctx, m, body.SessionSubscribed)
+	case *sluicepb.CoreMessage_RpcProgress:
+		return nil, p.requests.progress(ctx, m, body.RpcProgress)
+	case *sluicepb.CoreMessage_RpcReply:
+		return nil, p.requests.reply(ctx, m, body.RpcReply)
+	case *sluicepb.CoreMessage_SendRpc:
+		return p.sendRPC(ctx, m, body.SendRpc)
+	case *sluicepb.CoreMessage_DeleteRpc:
+		return p.deleteRPC(ctx, m, body.DeleteRpc)
+	}
 	return nil, fault.New(fault.Invalid, "core message of no known kind")
+}
+
+// tracesLimit bounds one answer.
+const tracesLimit = 100
+
+func (p *partition) tracesOf(m coreMessage, q *sluicepb.TraceRequest) (*sluicepb.CoreAnswer, error) {
+	limit := int(q.GetLimit())
+	if limit <= 0 || limit > tracesLimit {
+		limit = tracesLimit
+	}
+	document, err := json.Marshal(p.traces.Of(m.tenant, m.entity, limit))
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, "encode traces", err)
+	}
+	return &sluicepb.CoreAnswer{Document: document}, nil
 }
 
 // answer sends what callers wait for.
@@ -153,16 +193,45 @@ func (p *partition) sessionOpened(ctx context.Context, m coreMessage, opened *sl
 	if !opened.GetAgain() {
 		p.d.Metrics.sessions.Inc()
 	}
-	return p.withDevice(ctx, m, func(d *state.Device) {
-		s := state.Session{
-			ID: id, Node: opened.GetTransportNode(), Transport: opened.GetTransport(), OpenedAt: opened.GetOpenedAtMs(),
-		}
-		for _, over := range p.tracker.Opened(d, s, opened.GetAgain()) {
-			p.downlink(over, d, &sluicepb.DeviceDownlink{Body: &sluicepb.DeviceDownlink_CloseSession{
+	p.g.transports.heard(opened.GetTransportNode())
+	s := state.Session{
+		ID: id, Node: opened.GetTransportNode(), Transport: opened.GetTransport(), OpenedAt: opened.GetOpenedAtMs(),
+		Once: opened.GetOnce(), RPC: opened.GetRpc(), Attributes: opened.GetAttributes(),
+	}
+	var current *state.Device
+	err = p.withDevice(ctx, m, func(d *state.Device) {
+		over := p.tracker.Opened(d, s, opened.GetAgain())
+		if over != nil {
+			p.downlink(*over, d.ID, &sluicepb.DeviceDownlink{Body: &sluicepb.DeviceDownlink_CloseSession{
 				CloseSession: &sluicepb.CloseSession{Reason: sluicepb.CloseReason_TAKEN_OVER},
-			}})
+			}}, p.downlinkDone)
+			p.requests.desk.Ended(d.ID, over.ID)
+		}
+		if over == nil || over.ID != id {
+			current = d
 		}
 	})
+	if err != nil || current == nil || !s.RPC {
+		return err
+	}
+	return p.requests.subscribed(ctx, current, s)
+}
+
+func (p *partition) sessionSubscribed(ctx context.Context, m coreMessage, q *sluicepb.SessionSubscribed) error {
+	id, err := ident.FromBytes(q.GetSessionId())
+	if err != nil {
+		return fault.Wrap(fault.Invalid, "subscription of a session", err)
+	}
+	var current *state.Device
+	err = p.withDevice(ctx, m, func(d *state.Device) {
+		if p.tracker.Subscribed(d, id, q.GetRpc()) != nil && q.GetRpc() {
+			current = d
+		}
+	})
+	if err != nil || current == nil {
+		return err
+	}
+	return p.requests.subscribed(ctx, current, *current.Session)
 }
 
 // lifecycle takes an entity's creation or deletion into its rule chain, and keeps devices' state in step.
@@ -185,12 +254,15 @@ func (p *partition) deleted(ctx context.Context, m coreMessage, l *sluicepb.Enti
 	e := event{kind: l.GetMessageType(), metadata: l.GetMetadata(), text: l.GetData(), at: p.d.Now()}
 	if d := p.tracker.Known(device); d != nil {
 		e.profile, e.customer = d.Profile, d.Customer
-		for _, s := range d.Sessions {
-			p.downlink(s, d, &sluicepb.DeviceDownlink{Body: &sluicepb.DeviceDownlink_CloseSession{
+		for _, s := range d.All() {
+			p.downlink(s, d.ID, &sluicepb.DeviceDownlink{Body: &sluicepb.DeviceDownlink_CloseSession{
 				CloseSession: &sluicepb.CloseSession{Reason: sluicepb.CloseReason_DEVICE_DELETED},
-			}})
+			}}, p.downlinkDone)
 		}
 		p.tracker.Forget(device)
+	}
+	if err := p.requests.drop(ctx, m.tenant, device); err != nil {
+		return err
 	}
 	// What was on its way when the device was deleted may have been stored since.
 	if err := p.flush(ctx); err != nil {
@@ -204,15 +276,15 @@ func (p *partition) deleted(ctx context.Context, m coreMessage, l *sluicepb.Enti
 }
 
 // downlink sends down to a session. It is a hint: what was to be told is stored, and asked for again on the
-// next connection.
-func (p *partition) downlink(s state.Session, d *state.Device, down *sluicepb.DeviceDownlink) {
-	down.SessionId, down.DeviceId = s.ID[:], d.ID.ID[:]
+// next connection. done is called as Publish says, or at once.
+func (p *partition) downlink(s state.Session, device ident.DeviceID, down *sluicepb.DeviceDownlink, done func(error)) {
+	down.SessionId, down.DeviceId = s.ID[:], device.ID[:]
 	value, err := proto.Marshal(down)
 	if err == nil {
-		err = p.d.Bus.Publish(bus.Message{Topic: responses + s.Node, Key: d.ID.ID[:], Value: value}, p.downlinkDone)
+		err = p.d.Bus.Publish(bus.Message{Topic: responses + s.Node, Key: device.ID[:], Value: value}, done)
 	}
 	if err != nil {
-		p.downlinkDone(err)
+		done(err)
 	}
 }
 

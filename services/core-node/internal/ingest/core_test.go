@@ -157,7 +157,7 @@ func TestADeletedDeviceLeavesNothing(t *testing.T) {
 	w.devices.mu.Lock()
 	delete(w.devices.known, d.ID)
 	w.devices.mu.Unlock()
-	if err := (Lifecycle{w.bus}).DeviceDeleted(t.Context(), d); err != nil {
+	if err := (Lifecycle{w.bus}).Happened(t.Context(), entity.Change{Kind: entityDeleted, Tenant: d.Tenant, Originator: d.ID.Entity()}); err != nil {
 		t.Fatal(err)
 	}
 	w.told()
@@ -176,7 +176,7 @@ func TestANewDeviceIsInactive(t *testing.T) {
 	w := newWorld(t)
 	d := w.device("A")
 	w.start()
-	if err := (Lifecycle{w.bus}).DeviceCreated(t.Context(), d); err != nil {
+	if err := (Lifecycle{w.bus}).Happened(t.Context(), entity.Change{Kind: entityCreated, Tenant: d.Tenant, Originator: d.ID.Entity()}); err != nil {
 		t.Fatal(err)
 	}
 	w.told()

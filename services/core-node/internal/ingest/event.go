@@ -22,6 +22,7 @@ type event struct {
 	values   []values.KeyValue // or
 	text     string
 	at       time.Time
+	bare     bool // it has no metadata
 	// Of the device, where it is known.
 	profile                ident.ID
 	customer               ident.CustomerID
@@ -50,6 +51,9 @@ func (p *partition) raise(ctx context.Context, tenant ident.TenantID, originator
 			Type: e.kind, Time: e.at.UnixMilli(), ReceivedAt: e.at.UnixMicro(),
 			Metadata: rule.Metadata{DeviceName: e.deviceName, DeviceType: e.deviceType}.WithAll(e.metadata), Body: body,
 		},
+	}
+	if e.bare {
+		f.Message.Metadata = rule.Metadata{}
 	}
 	return p.begin(ctx, f)
 }
@@ -108,7 +112,7 @@ func ruleMessage(m *rule.Message) *sluicepb.RuleMessage {
 	return &sluicepb.RuleMessage{
 		Id: m.ID[:], TenantId: m.Tenant.ID[:],
 		Originator: &sluicepb.EntityId{Type: m.Originator.Type, Id: m.Originator.ID[:]}, CustomerId: m.Customer.ID[:],
-		Type: m.Type, TimeMs: m.Time, ReceivedAtUs: m.ReceivedAt,
+		Type: m.Type, TimeMs: m.Time, ReceivedAtUs: m.ReceivedAt, Index: int32(m.Index),
 		Metadata: m.Metadata.All(), Data: []byte(m.Body.Text()),
 	}
 }

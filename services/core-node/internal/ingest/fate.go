@@ -37,33 +37,6 @@ func (t *tally) publish(m *Metrics, inHand *int) {
 	*t = tally{}
 }
 
-// finished implements rule.Options.Finished.
-func (p *partition) finished(f *rule.Flight) (again bool) {
-	if f.Err() == nil {
-		p.tally.processed++
-		if f.Message.Type == rule.PostTelemetry {
-			p.tally.stored++
-		}
-		p.close(f)
-		return false
-	}
-	if f.Attempts <= p.c.Retries && p.retries.admit(f, p.c.Window/4) {
-		pause := min(p.c.RetryBackoff<<min(f.Attempts-1, 16), time.Minute)
-		heap.Push(&p.retries, pending{f, p.d.Now().Add(pause)})
-		return true
-	}
-	p.failed = append(p.failed, f)
-	return false
-}
-
-// close ends the pack's wait for f.
-func (p *partition) close(f *rule.Flight) {
-	p.retries.leave(f)
-	if pk := f.Owner.(*place).pack; pk != nil {
-		pk.open--
-	}
-}
-
 // letter is a dead letter on its way, and what waits for it.
 type letter struct {
 	wire *sluicepb.DeadLetter
@@ -118,14 +91,11 @@ func (p *partition) letterOf(f *rule.Flight) (*sluicepb.DeadLetter, error) {
 	var l *sluicepb.DeadLetter
 	switch {
 	case at.record < 0: // an event of ours: no record holds it
-		value, err := proto.Marshal(ruleMessage(m))
+		value, err := proto.Marshal(onwardMessage(rule.Onward{Message: m, Position: f.Position, Executions: f.Executions, Queue: m.Queue}))
 		if err != nil {
 			return nil, fmt.Errorf("encode a rule message: %w", err)
 		}
-		l = p.letterOfRecord(&bus.Record{Message: bus.Message{
-			Topic: topics.RuleEngine, Key: m.Originator.ID[:], Value: value,
-			Headers: []bus.Header{{Key: topics.KindHeader, Value: []byte(topics.KindRuleMessage)}},
-		}}, -1)
+		l = p.letterOfRecord(&bus.Record{Message: ruleRecord(m.Queue, m.Originator.ID, value)}, -1)
 	case header(&at.pack.records[at.record], topics.KindHeader) == topics.KindRuleMessage:
 		l = p.letterOfRecord(&at.pack.records[at.record], -1)
 	default:
@@ -207,7 +177,8 @@ func (p *partition) retry(ctx context.Context) error {
 	for p.retries.Len() > 0 && !p.retries.queue[0].at.After(now) {
 		f := heap.Pop(&p.retries).(pending).flight
 		p.tally.retried++
-		if err := p.engine.Start(ctx, f); err != nil {
+		p.memo = memo{} // the chain may have been mended
+		if err := p.launch(ctx, f); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/sluice-iot/sluice/services/core-node/internal/deadletter"
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
 	"github.com/sluice-iot/sluice/services/core-node/internal/live"
+	"github.com/sluice-iot/sluice/services/core-node/internal/queue"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 )
@@ -82,8 +83,9 @@ func (f *fleet) join(name string) *member {
 	hub := live.NewHub()
 	compiler := rule.NewCompiler(f.kinds, rule.Services{Log: quiet, Now: time.Now})
 	m.ingest = New(f.config, Deps{
-		Bus: m.bus, Store: f.store, Devices: f.world.devices, Chains: rule.NewChains(f, f.world.devices, compiler), Hub: hub,
+		Bus: m.bus, Store: f.store, Rows: f.world.rows, Devices: f.world.devices, Assets: noAssets{}, Chains: rule.NewChains(f, f.world.devices, compiler), Hub: hub,
 		Letters: deadletter.Writer{Bus: m.bus}, Metrics: NewMetrics(registry), Log: quiet, Now: time.Now,
+		Queues: queue.Standard(0, time.Millisecond), Debug: func(rule.Debugged) {},
 	})
 	m.watches = live.NewWatches(live.Options{
 		Hub: hub, Bus: m.bus, Values: f.store, Partitions: bustest.Partitions, Here: m.ingest.Owns, Budget: time.Second,
@@ -274,16 +276,11 @@ func TestAHandOverLosesNothing(t *testing.T) {
 		move.to.own(0, int64(i)+2)
 		took := time.Now()
 		send(5)
-		f.hears(heard, n)
+		for each := int64(1); each <= n; each++ { // a new owner may tell of the last before what came between is read
+			f.hears(heard, each)
+		}
 		if late := time.Since(took); late > 2*time.Second {
 			t.Errorf("after move %d the last reading came after %v", i+1, late)
-		}
-	}
-	heard.mu.Lock()
-	defer heard.mu.Unlock()
-	for i := int64(1); i <= n; i++ {
-		if !slices.Contains(heard.heard, i) {
-			t.Errorf("reading %d was never delivered", i)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-iot/sluice/bus/topics"
 	"github.com/sluice-iot/sluice/proto/ident"
+	"github.com/sluice-iot/sluice/services/core-node/internal/queue"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
 )
 
@@ -17,7 +18,8 @@ type Ingest struct {
 	c Config
 	d Deps
 
-	census *census
+	census     *census
+	transports transports
 
 	mu      sync.Mutex
 	running map[int]*partition
@@ -71,6 +73,20 @@ func (p *partition) abandon(err error) error {
 	return p.closeReaders()
 }
 
+// input is a topic every partition reads.
+type input struct {
+	topic string
+	queue *queue.Queue
+}
+
+func (g *Ingest) inputs() []input {
+	var all []input
+	for i := range g.d.Queues {
+		all = append(all, input{g.d.Queues[i].Topic(), &g.d.Queues[i]})
+	}
+	return append(all, input{topic: topics.Core})
+}
+
 func (g *Ingest) open(ctx context.Context, lease ring.Lease) (*partition, error) {
 	count, err := g.d.Bus.Partitions(ctx, topics.RuleEngine)
 	if err != nil {
@@ -79,12 +95,12 @@ func (g *Ingest) open(ctx context.Context, lease ring.Lease) (*partition, error)
 	p := &partition{g: g, c: g.c, d: g.d, lease: lease, partitions: count}
 	p.log = g.d.Log.With("partition", lease.Partition())
 	var stamp int64
-	for i, topic := range [...]string{topics.RuleEngine, topics.Core} {
-		reader, err := g.d.Bus.OpenReader(ctx, topic, lease.Partition())
+	for _, from := range g.inputs() {
+		reader, err := g.d.Bus.OpenReader(ctx, from.topic, lease.Partition())
 		if err != nil {
 			return nil, errors.Join(err, p.closeReaders())
 		}
-		p.sources[i] = newSource(topic, reader, max(2, g.c.Window/g.c.PackRecords))
+		p.sources = append(p.sources, newSource(from.topic, from.queue, reader, max(2, g.c.Window/g.c.PackRecords)))
 		_, text, err := reader.Committed(ctx)
 		if err != nil {
 			return nil, errors.Join(err, p.closeReaders())
@@ -96,7 +112,22 @@ func (g *Ingest) open(ctx context.Context, lease ring.Lease) (*partition, error)
 		stamp = max(stamp, last)
 	}
 	p.build(stamp)
+	err = p.steady(ctx, "load timers, generators and requests", func() error {
+		return errors.Join(p.timers.load(ctx), p.loadGenerators(ctx), p.requests.load(ctx))
+	})
+	p.requests.awaitLoaded()
+	if err != nil {
+		return nil, errors.Join(err, p.closeReaders())
+	}
 	return p, nil
+}
+
+// scriptShare is how many nodes of one partition may wait for scripts, so that a tenant, which has at most half of each partition's
+// slots, never has more calls under way than it may: they would be refused, and asked again and again.
+func (g *Ingest) scriptShare() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(2, 2*g.c.ScriptCalls/max(1, len(g.running)))
 }
 
 // Owns reports whether this node processes a partition now.

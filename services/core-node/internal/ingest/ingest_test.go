@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
 	"github.com/sluice-iot/sluice/proto/telemetry"
 	"github.com/sluice-iot/sluice/services/core-node/internal/live"
+	"github.com/sluice-iot/sluice/services/core-node/internal/queue"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 )
 
@@ -57,7 +58,7 @@ func (w *world) done(records int64) {
 	})
 }
 
-func TestReadingsAreStoredThenToldThenCommitted(t *testing.T) {
+func TestA22_ReadingsAreStoredThenToldThenCommitted(t *testing.T) {
 	w := newWorld(t)
 	d := w.device("A")
 	var told []live.Update
@@ -100,7 +101,7 @@ func TestAttributesOfADevice(t *testing.T) {
 	w.addsUp()
 }
 
-func TestWhatIsNoUplinkIsADeadLetter(t *testing.T) {
+func TestQ13_WhatIsNoUplinkIsADeadLetter(t *testing.T) {
 	w := newWorld(t)
 	d := w.device("A")
 	w.publish(bus.Message{Topic: topics.RuleEngine, Key: []byte("k"), Value: []byte{0xff, 0xff}})
@@ -153,7 +154,7 @@ func TestTheStoreRefusesTheGuiltyAlone(t *testing.T) {
 
 func TestRetriesComeBeforeTheDeadLetter(t *testing.T) {
 	w := newWorld(t)
-	w.config.Retries = 2
+	w.queues = queue.Standard(2, time.Millisecond)
 	d := w.device("A")
 	w.store.failing(refusing("bad", storage.ErrInvalid))
 	w.send(w.uplink(d, reading(1, "bad", telemetry.OfLong(1))))
@@ -171,7 +172,7 @@ func TestRetriesComeBeforeTheDeadLetter(t *testing.T) {
 
 func TestOneTenantsFailuresHoldAQuarterOfTheWindow(t *testing.T) {
 	w := newWorld(t)
-	w.config.Retries, w.config.RetryBackoff = 5, time.Hour
+	w.queues = queue.Standard(5, time.Minute)
 	w.config.Window, w.config.PackRecords = 8, 4
 	w.store.failing(refusing("bad", storage.ErrInvalid))
 	for range 4 {
@@ -189,7 +190,7 @@ func TestOneTenantsFailuresHoldAQuarterOfTheWindow(t *testing.T) {
 	w.addsUp()
 }
 
-func TestThePartitionWaitsForTheStore(t *testing.T) {
+func TestQ4_ThePartitionWaitsForTheStore(t *testing.T) {
 	w := newWorld(t)
 	d := w.device("A")
 	w.store.failing(func([]storage.Write) error { return fmt.Errorf("%w: away", storage.ErrUnavailable) })
@@ -225,7 +226,7 @@ func TestThePartitionWaitsForTheDeadLettersTopic(t *testing.T) {
 	w.addsUp()
 }
 
-func TestAKillRepeatsAndHarmsNothing(t *testing.T) {
+func TestQ9_AKillRepeatsAndHarmsNothing(t *testing.T) {
 	w := newWorld(t)
 	d := w.device("A")
 	for n := range int64(100) {

@@ -104,8 +104,9 @@ func (b *memoryBus) Tail(ctx context.Context, _ string, _ chan<- struct{}, _ fun
 
 func (b *memoryBus) Silence(string) time.Duration { return 0 }
 
-func (b *memoryBus) ReplyTopic() string         { return "replies" }
-func (b *memoryBus) OnMessage(func(bus.Record)) {}
+func (b *memoryBus) ReplyTopic() string              { return "replies" }
+func (b *memoryBus) OnMessage(func(bus.Record))      {}
+func (b *memoryBus) OnKind(string, func(bus.Record)) {}
 
 func (b *memoryBus) Partitions(context.Context, string) (int, error) { return b.partitions, nil }
 

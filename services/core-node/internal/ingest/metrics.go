@@ -32,6 +32,9 @@ type Metrics struct {
 	censuses      prometheus.Counter
 	updatesLost   prometheus.Counter
 	watches       prometheus.Gauge
+	requests      *prometheus.CounterVec
+	asked         prometheus.Gauge
+	durable       prometheus.Gauge
 }
 
 // NewMetrics registers the metrics with r.
@@ -56,7 +59,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		r.MustRegister(h)
 		return h
 	}
-	r.MustRegister(fates)
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "core_node_rpc_total", Help: "Requests to devices, by what became of them; persistent ones by every status they had.",
+	}, []string{"fate"})
+	r.MustRegister(fates, requests)
 	return &Metrics{
 		taken:         counter("core_node_messages_taken_total", "Messages taken on: one per time stamp of an uplink, and one per record of the others."),
 		processed:     fates.WithLabelValues(fateProcessed),
@@ -76,6 +82,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		downlinksLost: counter("core_node_downlinks_lost_total", "Messages to sessions that the bus did not take."),
 		censuses:      counter("core_node_censuses_total", "How often all devices were gone through for partitions new on this node."),
 		updatesLost:   counter("core_node_live_updates_lost_total", "Messages to nodes that watch, which the bus did not take: those nodes read instead."),
+		requests:      requests,
+		asked:         gauge("core_node_rpc_pending", "Requests to devices that wait for them or for their answers, those that are not persistent."),
+		durable:       gauge("core_node_rpc_persistent", "Persistent requests to devices that have not ended."),
 		watches:       gauge("core_node_live_watches", "Entities of this node's partitions watched by other nodes, each node counted."),
 	}
 }

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -22,25 +23,33 @@ type pack struct {
 	// flights are the messages of all records; those of records[i] are flights[first[i]:first[i+1]].
 	flights []rule.Flight
 	places  []place
+	hops    []rule.Hop // room for the paths of flights
 	first   []int
 	// broken says why records[i] is no message; empty when all are.
 	broken map[int]error
 	// open counts what has yet to get its fate, and the owner while it is busy with the pack.
 	open int
-	next int64 // the offset after the last record
+	// running counts what has yet to end, of a queue that decides by packs what is tried again, and the owner likewise.
+	running int
+	began   time.Time
+	next    int64 // the offset after the last record
 }
 
 // place is where a flight comes from. A flight's Owner points to one.
 type place struct {
 	pack   *pack
-	record int
+	record int // -1: an event of ours
+	// running: it has been started and not ended; concluded: it has its fate.
+	running, concluded bool
+	timer              timer      // it comes from, if it has an id
+	generator          *generator // whose time it is
 }
 
 // fill makes messages of records, which belong to the pack from now on.
 func (p *pack) fill(records []bus.Record) {
 	p.records, p.broken = records, nil
 	p.next = records[len(records)-1].Offset + 1
-	p.open = 1
+	p.open, p.running = 1, 1
 	p.uplinks = resize(p.uplinks, len(records))
 	p.first = resize(p.first, len(records)+1)
 	total := 0
@@ -54,10 +63,14 @@ func (p *pack) fill(records []bus.Record) {
 	}
 	p.first[len(records)] = total
 	p.flights, p.places = resize(p.flights, total), resize(p.places, total)
+	p.hops = resize(p.hops, total*hopsLent)
 	for i := range records {
 		p.address(i)
 	}
 }
+
+// hopsLent is how long a flight's path may get before it needs memory of its own.
+const hopsLent = 4
 
 // resize returns s with length n, keeping what its elements hold where it can.
 func resize[T any](s []T, n int) []T {
@@ -97,16 +110,21 @@ func (p *pack) decode(i int) (int, error) {
 func (p *pack) address(i int) {
 	from, to := p.first[i], p.first[i+1]
 	for n := from; n < to; n++ {
-		p.places[n] = place{p, i}
+		p.places[n] = place{pack: p, record: i}
 		f := &p.flights[n]
-		*f = rule.Flight{Owner: &p.places[n]}
+		f.Reset(p.hops[n*hopsLent : n*hopsLent : (n+1)*hopsLent])
+		f.Owner = &p.places[n]
 		if header(&p.records[i], topics.KindHeader) == topics.KindRuleMessage {
-			if err := readRuleMessage(p.records[i].Value, &f.Message); err != nil {
+			if err := readRuleMessage(p.records[i].Value, f); err != nil {
 				p.fail(i, err)
 			}
-			continue
+		} else {
+			uplinkMessage(&p.uplinks[i], n-from, &f.Message)
 		}
-		uplinkMessage(&p.uplinks[i], n-from, &f.Message)
+		if q := p.source.queue; q != nil && !q.Main() {
+			f.Message.Queue = q.Name
+		}
+		f.Message.Record = p.records[i].Offset + 1
 	}
 }
 
@@ -128,7 +146,7 @@ func uplinkMessage(u *values.Uplink, index int, m *rule.Message) {
 	m.Body = rule.BodyOf(record.Values)
 }
 
-func readRuleMessage(data []byte, m *rule.Message) error {
+func readRuleMessage(data []byte, f *rule.Flight) (err error) {
 	var wire sluicepb.RuleMessage
 	if err := proto.Unmarshal(data, &wire); err != nil {
 		return fmt.Errorf("parse rule message: %w", err)
@@ -140,8 +158,13 @@ func readRuleMessage(data []byte, m *rule.Message) error {
 			return fmt.Errorf("parse rule message: %w", err)
 		}
 	}
+	if f.Position, err = readPosition(&wire); err != nil {
+		return err
+	}
+	f.Executions = int(wire.GetNodeExecutions())
+	m := &f.Message
 	*m = rule.Message{
-		ID: values.MessageID(ids[0]), Tenant: ident.TenantID{ID: ids[1]},
+		ID: values.MessageID(ids[0]), Index: int(wire.GetIndex()), Queue: wire.GetQueueName(), Tenant: ident.TenantID{ID: ids[1]},
 		Originator: ident.EntityID{Type: wire.GetOriginator().GetType(), ID: ids[2]}, Customer: ident.CustomerID{ID: ids[3]},
 		Type: wire.GetType(), Time: wire.GetTimeMs(), ReceivedAt: wire.GetReceivedAtUs(),
 		Metadata: rule.Metadata{}.WithAll(wire.GetMetadata()), Body: rule.TextBody(string(wire.GetData())),

@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
 	"github.com/sluice-iot/sluice/services/core-node/internal/state"
 	"github.com/sluice-iot/sluice/services/core-node/internal/telemetry"
+	"github.com/sluice-iot/sluice/services/core-node/internal/trace"
 )
 
 // errLease ends a partition whose lease is over: what it has in hand is another's now.
@@ -33,7 +34,9 @@ type partition struct {
 
 	// trouble is what the partition is waiting for, nil while it goes on.
 	trouble atomic.Pointer[error]
-	sources [2]*source // of uplinks and rule messages, and of core messages
+	// healthy is when the platform was waited for last, µs.
+	healthy atomic.Int64
+	sources []*source // of each queue of uplinks and rule messages, and of core messages
 
 	// mailbox: how others reach the owner.
 	packs   chan *pack
@@ -48,15 +51,32 @@ type partition struct {
 	current  *pack // the one being handled, nil for what comes by itself
 	memo     memo
 	tally    tally
+	traces   *trace.Log
 	inHand   int
 	tracked  int // devices, as published
 	watches  int // of other nodes, as published
 	// failed are flights that ended by their own fault and have yet to become letters.
-	failed   []*rule.Flight
-	letters  []letter
-	retries  retries
-	timeouts []timeoutChange
-	answers  []answer
+	failed  []*rule.Flight
+	letters []letter
+	retries retries
+	gates   map[gateOf]*gate
+	// lastTenant is whose message came last, sharedAt when it was another's than the one before.
+	lastTenant ident.TenantID
+	sharedAt   time.Time
+	passed     []*rule.Flight // let through by gates, to be started
+	timers     *timers
+	ringing    int     // messages of timers in hand
+	rung       []timer // whose messages have their fate
+	// generators are the rule nodes of this partition that make messages by themselves; orphans are those that are no more.
+	generators map[ident.ID]*generator
+	orphans    []ident.ID
+	tick       *time.Timer
+	// nextGeneration is when the next generator is due; it is found anew when generatorsChanged.
+	nextGeneration    time.Time
+	generatorsChanged bool
+	timeouts          []timeoutChange
+	answers           []answer
+	requests          *requests // to devices
 }
 
 type change struct {
@@ -82,11 +102,19 @@ func (p *partition) build(stamp int64) {
 	})
 	p.saver = telemetry.NewSaver(p.d.Store, p.audience, p.d.Now, stamp)
 	p.engine = rule.NewEngine(rule.Options{
-		Saver: p.saver, Stored: p.stored, Finished: p.finished, Steady: p.steady,
-		Slots: p.c.NodeSlots, Timeout: p.c.NodeTimeout, Executions: p.c.NodeExecutions,
+		Saver: p.saver, Stored: p.stored, Deleted: p.attributesDeleted, Finished: p.finished, Steady: p.steady,
+		Chain: p.chainByID, HandOn: p.handOn, Ask: p.ask, Debug: p.d.Debug, Patient: p.patient, Now: p.d.Now,
+		Slots: p.c.NodeSlots, ScriptSlots: p.c.ScriptSlots, ScriptShare: p.g.scriptShare, HandOns: p.c.HandOns, Line: p.c.Window / 4,
+		Timeout: p.c.NodeTimeout, Executions: p.c.NodeExecutions, Copies: p.c.Copies,
 	})
+	p.traces = trace.NewLog(p.c.Trace)
+	p.gates = map[gateOf]*gate{}
+	p.timers = newTimers(p.d.Rows, p.lease.Partition(), p.c.Timers)
+	p.generators = map[ident.ID]*generator{}
+	p.tick = time.NewTimer(time.Hour)
 	p.retries.failing = map[ident.TenantID]int{}
 	p.tracker = state.NewTracker(p.c.State, p.d.Devices, p.d.Store, effects{p}, p.d.Now)
+	p.requests = newRequests(p)
 }
 
 // owns reports whether what is keyed by device comes to this partition.
@@ -126,6 +154,7 @@ func (p *partition) run(ctx context.Context) error {
 	p.d.Metrics.givenBack.Add(float64(p.inHand))
 	p.d.Metrics.inHand.Sub(float64(p.inHand))
 	p.track(0)
+	p.requests.count(0, 0)
 	p.d.Metrics.watches.Sub(float64(p.watches))
 	p.clearTrouble()
 	return errors.Join(err, p.closeReaders())
@@ -151,7 +180,7 @@ func (p *partition) closeReaders() error {
 }
 
 func (p *partition) decoder(s *source) func(*pack, []bus.Record) {
-	if s.topic == topics.RuleEngine {
+	if s.queue != nil {
 		return (*pack).fill
 	}
 	return (*pack).hold
@@ -197,8 +226,16 @@ func (p *partition) loop(soft, hard context.Context) error {
 		case <-tend.C:
 			p.audience.Tend(p.d.Now())
 			p.countWatches()
+			err = p.late(hard)
 		case <-p.retries.due():
 			err = p.retry(hard)
+		case <-p.timers.wake:
+		case <-p.timerDue():
+			err = p.ring(hard)
+		case <-p.generatorDue():
+			err = p.generate(hard)
+		case <-p.requests.due():
+			err = p.requests.tick(hard)
 		}
 		if err == nil {
 			err = p.settle(hard)
@@ -209,10 +246,11 @@ func (p *partition) loop(soft, hard context.Context) error {
 	}
 }
 
-// drain finishes what is in hand, as far as the time for it goes. The rest is given back: it was not committed.
+// drain finishes what nodes with effects have begun to work on, as far as the time for it goes. The rest is given back: it was not committed.
 func (p *partition) drain(hard context.Context) error {
 	limited, cancel := context.WithTimeout(hard, p.c.DrainTimeout)
 	defer cancel()
+	p.engine.Quiet()
 	for p.engine.Busy() {
 		select {
 		case r := <-p.engine.Results():
@@ -229,11 +267,18 @@ func (p *partition) drain(hard context.Context) error {
 	return nil
 }
 
-// resume takes all results there are, so that what they save is stored together.
+// resumedTogether bounds the results taken before what they save is stored: each lets another node begin, whose result may be
+// there before the last one is taken.
+const resumedTogether = 256
+
+// resume takes results that are there, so that what they save is stored together.
 func (p *partition) resume(ctx context.Context, r rule.Result) error {
-	for {
+	for n := 1; ; n++ {
 		if err := p.engine.Resume(ctx, r); err != nil {
 			return err
+		}
+		if n == resumedTogether {
+			return nil
 		}
 		select {
 		case r = <-p.engine.Results():
@@ -249,6 +294,7 @@ func (p *partition) handle(ctx context.Context, pk *pack) error {
 		return errLease
 	}
 	began := p.d.Now()
+	pk.began = began
 	s := pk.source
 	s.inOrder = append(s.inOrder, pk)
 	p.count(pk)
@@ -266,6 +312,9 @@ func (p *partition) handle(ctx context.Context, pk *pack) error {
 				return err
 			}
 		}
+	}
+	if s.queue != nil && s.queue.ByPack() {
+		p.endRound(pk, s.queue)
 	}
 	err := p.settle(ctx)
 	pk.open--
@@ -297,14 +346,23 @@ func (p *partition) settle(ctx context.Context) error {
 		switch {
 		case p.engine.Waiting():
 			err = p.flush(ctx)
+		case len(p.passed) > 0:
+			err = p.launchPassed(ctx)
 		case len(p.timeouts) > 0:
 			err = p.applyTimeouts(ctx)
+		case p.requests.unstored():
+			err = p.requests.store(ctx)
+		case len(p.rung) > 0:
+			err = p.forgetTimers(ctx)
+		case len(p.orphans) > 0:
+			err = p.forgetGenerators(ctx)
 		case len(p.failed) > 0 || len(p.letters) > 0:
 			err = p.bury(ctx)
 		default:
 			p.answer()
 			p.tally.publish(p.d.Metrics, &p.inHand)
 			p.track(p.tracker.Len())
+			p.requests.count(p.requests.desk.Pending(), p.requests.desk.Durable())
 			for _, s := range p.sources {
 				s.advance(p.saver.Stamp())
 			}
@@ -323,41 +381,3 @@ func (p *partition) track(devices int) {
 		p.tracked = devices
 	}
 }
-
-// steady implements rule.Options.Steady; blocking nodes use it beside the owner.
-func (p *partition) steady(ctx context.Context, doing string, op func() error) error {
-	err := op()
-	if err == nil || !rule.PlatformFault(err) {
-		return err
-	}
-	p.d.Metrics.stopped.Inc()
-	defer p.d.Metrics.stopped.Dec()
-	defer p.clearTrouble()
-	p.log.Warn("waiting for the platform", "doing", doing, "err", err)
-	pause := firstPause
-	for {
-		trouble := fmt.Errorf("%s: %w", doing, err)
-		p.trouble.Store(&trouble)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-		if !p.lease.Valid() {
-			return errLease
-		}
-		if err = op(); err == nil || !rule.PlatformFault(err) {
-			p.log.Info("the platform is back", "doing", doing)
-			return err
-		}
-		pause = min(2*pause, lastPause)
-	}
-}
-
-// The pauses between attempts at something the platform refuses.
-const (
-	firstPause = 20 * time.Millisecond
-	lastPause  = 5 * time.Second
-)
-
-func (p *partition) clearTrouble() { p.trouble.Store(nil) }

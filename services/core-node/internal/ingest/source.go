@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/sluice-iot/sluice/bus"
+	"github.com/sluice-iot/sluice/services/core-node/internal/queue"
 )
 
 // source is one owned partition of one topic: it reads packs, and commits once they are done with.
 type source struct {
 	topic  string
+	queue  *queue.Queue // nil: of no rule messages
 	reader bus.Reader
 	// slots bounds the packs read and not done with.
 	slots chan struct{}
@@ -32,8 +34,8 @@ type source struct {
 	}
 }
 
-func newSource(topic string, reader bus.Reader, packs int) *source {
-	s := &source{topic: topic, reader: reader, slots: make(chan struct{}, packs)}
+func newSource(topic string, q *queue.Queue, reader bus.Reader, packs int) *source {
+	s := &source{topic: topic, queue: q, reader: reader, slots: make(chan struct{}, packs)}
 	s.done.offset = -1
 	s.done.changed = make(chan struct{}, 1)
 	return s

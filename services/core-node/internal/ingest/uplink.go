@@ -29,9 +29,9 @@ func (p *partition) takeUplink(ctx context.Context, pk *pack, i int) error {
 			only = index
 		}
 	}
-	if header(&pk.records[i], topics.KindHeader) != topics.KindRuleMessage {
-		u := &pk.uplinks[i]
-		d, err := p.device(ctx, u.Tenant, u.Device)
+	p.g.transports.heard(header(&pk.records[i], topics.TransportHeader))
+	if tenant, device, at, ok := pk.heard(i); ok {
+		d, err := p.device(ctx, tenant, device)
 		if errors.Is(err, storage.ErrNotFound) {
 			p.tally.taken += len(flights)
 			p.tally.refused += len(flights)
@@ -40,7 +40,7 @@ func (p *partition) takeUplink(ctx context.Context, pk *pack, i int) error {
 		if err != nil {
 			return err
 		}
-		p.tracker.Active(d, u.ReceivedAt/1000)
+		p.tracker.Active(d, at/1000)
 	}
 	for n := range flights {
 		if only >= 0 && flights[n].Message.Index != only {
@@ -53,6 +53,18 @@ func (p *partition) takeUplink(ctx context.Context, pk *pack, i int) error {
 	return nil
 }
 
+// heard is the device that record i comes from, if it comes from one and not from a rule chain, and when it was received, µs.
+func (p *pack) heard(i int) (tenant ident.TenantID, device ident.DeviceID, at int64, ok bool) {
+	if header(&p.records[i], topics.KindHeader) != topics.KindRuleMessage {
+		u := &p.uplinks[i]
+		return u.Tenant, u.Device, u.ReceivedAt, true
+	}
+	f := &p.flights[p.first[i]]
+	m := &f.Message
+	ok = m.Type == rule.RPCFromDevice && f.Position == nil && m.Originator.Type == ident.Device
+	return m.Tenant, ident.DeviceID{ID: m.Originator.ID}, m.ReceivedAt, ok
+}
+
 // device finds a device's state; storage.ErrNotFound means that it is gone.
 func (p *partition) device(ctx context.Context, tenant ident.TenantID, id ident.DeviceID) (d *state.Device, err error) {
 	if d = p.tracker.Known(id); d != nil && d.Tenant == tenant {
@@ -63,26 +75,6 @@ func (p *partition) device(ctx context.Context, tenant ident.TenantID, id ident.
 		return err
 	})
 	return d, err
-}
-
-// begin takes f on and starts it. Its Owner is its *place, whose pack waits for it.
-func (p *partition) begin(ctx context.Context, f *rule.Flight) error {
-	p.tally.taken++
-	if pk := f.Owner.(*place).pack; pk != nil {
-		pk.open++
-	}
-	chain, err := p.chain(ctx, f.Message.Tenant, f.Message.Profile)
-	if err != nil {
-		if ctx.Err() != nil || errors.Is(err, errLease) {
-			return err
-		}
-		f.Attempts++
-		f.Fail("rule chain", err)
-		p.failed = append(p.failed, f)
-		return nil
-	}
-	f.Chain = chain
-	return p.engine.Start(ctx, f)
 }
 
 func (p *partition) chain(ctx context.Context, tenant ident.TenantID, profile ident.ID) (*rule.Chain, error) {

@@ -76,10 +76,10 @@ func (p *partition) tellDevice(device ident.DeviceID, updated []*sluicepb.KeyVal
 	if d == nil {
 		return
 	}
-	for _, s := range d.Sessions {
-		p.downlink(s, d, &sluicepb.DeviceDownlink{Body: &sluicepb.DeviceDownlink_AttributesUpdated{
+	for _, s := range d.Told(func(s *state.Session) bool { return !s.Once || s.Attributes }) {
+		p.downlink(s, d.ID, &sluicepb.DeviceDownlink{Body: &sluicepb.DeviceDownlink_AttributesUpdated{
 			AttributesUpdated: &sluicepb.AttributesUpdated{Updated: updated, Deleted: deleted},
-		}})
+		}}, p.downlinkDone)
 	}
 }
 
@@ -194,20 +194,26 @@ func (p *partition) deleteAttributes(ctx context.Context, m coreMessage, q *slui
 	if err != nil {
 		return nil, err
 	}
-	p.tellWatchers(m.entity, scope, q.GetKeys())
-	if m.entity.Type == ident.Device {
-		device := ident.DeviceID{ID: m.entity.ID}
-		switch {
-		case scope == storage.Shared:
-			p.tellDevice(device, nil, q.GetKeys())
-		case scope == storage.Server && slices.Contains(q.GetKeys(), state.TimeoutAttribute):
-			p.timeouts = append(p.timeouts, timeoutChange{m.tenant, device, 0})
-		}
-	}
+	p.attributesDeleted(telemetry.Deletion{Tenant: m.tenant, Entity: m.entity, Scope: scope, Keys: q.GetKeys(), Notify: true})
 	return &sluicepb.CoreAnswer{}, p.raise(ctx, m.tenant, m.entity, event{
 		kind: rule.AttributesDeleted, metadata: map[string]string{"scope": q.GetScope()},
 		text: `{"attributes":` + string(telemetry.AppendTexts(nil, q.GetKeys())) + `}`, at: p.d.Now(),
 	})
+}
+
+// attributesDeleted implements rule.Options.Deleted: it tells who watches, the device of shared attributes, and its state of a timeout that is gone.
+func (p *partition) attributesDeleted(d telemetry.Deletion) {
+	p.tellWatchers(d.Entity, d.Scope, d.Keys)
+	if d.Entity.Type != ident.Device {
+		return
+	}
+	device := ident.DeviceID{ID: d.Entity.ID}
+	switch {
+	case d.Scope == storage.Shared && d.Notify:
+		p.tellDevice(device, nil, d.Keys)
+	case d.Scope == storage.Server && slices.Contains(d.Keys, state.TimeoutAttribute):
+		p.timeouts = append(p.timeouts, timeoutChange{d.Tenant, device, 0})
+	}
 }
 
 func (p *partition) deleteTelemetry(ctx context.Context, m coreMessage, q *sluicepb.DeleteTelemetry) (*sluicepb.CoreAnswer, error) {

@@ -17,10 +17,13 @@ import (
 	"github.com/sluice-iot/sluice/bus/topics"
 	"github.com/sluice-iot/sluice/proto/ident"
 	"github.com/sluice-iot/sluice/proto/telemetry"
+	"github.com/sluice-iot/sluice/services/core-node/internal/claim"
 	"github.com/sluice-iot/sluice/services/core-node/internal/deadletter"
 	"github.com/sluice-iot/sluice/services/core-node/internal/entity"
 	"github.com/sluice-iot/sluice/services/core-node/internal/live"
+	"github.com/sluice-iot/sluice/services/core-node/internal/queue"
 	"github.com/sluice-iot/sluice/services/core-node/internal/ring"
+	"github.com/sluice-iot/sluice/services/core-node/internal/rpc"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rulenode"
 	"github.com/sluice-iot/sluice/services/core-node/internal/state"
@@ -34,13 +37,17 @@ type world struct {
 	t       testing.TB
 	bus     *memoryBus
 	store   *brittle
+	rows    storage.Rows
 	hub     *live.Hub
 	metrics *prometheus.Registry
 	config  Config
+	claims  claim.Settings
+	queues  []queue.Queue
 	deps    Deps
 	tenant  ident.TenantID
 	devices *devices
 	chain   []byte
+	chainID ident.ID
 	kinds   []rule.Kind
 	lease   ring.Lease // nil: for ever, in epoch 1
 	ring    ring.Static
@@ -65,12 +72,14 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	w := &world{
-		t: t, bus: newMemoryBus(1), ring: 1, store: &brittle{Telemetry: store}, hub: live.NewHub(), tenant: ident.TenantID{ID: ident.New()},
-		devices: &devices{known: map[ident.DeviceID]entity.Device{}}, chain: chain, kinds: rulenode.Catalogue(),
+		t: t, bus: newMemoryBus(1), ring: 1, store: &brittle{Telemetry: store}, rows: store, hub: live.NewHub(), tenant: ident.TenantID{ID: ident.New()},
+		devices: &devices{known: map[ident.DeviceID]entity.Device{}}, chain: chain, chainID: ident.New(), kinds: rulenode.Catalogue(),
+		queues: queue.Standard(0, time.Millisecond), claims: claim.DefaultSettings(),
 		config: Config{
-			PackRecords: 2000, PackBytes: 4 << 20, Window: 20_000, CommitInterval: time.Millisecond, NodeSlots: 4,
-			NodeTimeout: time.Second, NodeExecutions: 100, RetryBackoff: time.Millisecond, DrainTimeout: 5 * time.Second, Watches: 1000,
-			State: state.Config{Timeout: 10 * time.Minute, Check: time.Minute, Devices: 100_000, Sessions: 4},
+			PackRecords: 2000, PackBytes: 4 << 20, Window: 20_000, CommitInterval: time.Millisecond, NodeSlots: 4, ScriptSlots: 4, ScriptCalls: 4, HandOns: 4,
+			NodeTimeout: time.Second, NodeExecutions: 100, DrainTimeout: 5 * time.Second, Watches: 1000, Timers: 1000, Copies: 100_000,
+			State: state.Config{Timeout: 10 * time.Minute, Check: time.Minute, Devices: 100_000, Polls: 4},
+			RPC:   rpc.DefaultSettings(),
 		},
 	}
 	return w
@@ -82,8 +91,9 @@ func (w *world) start() {
 	w.metrics = prometheus.NewRegistry()
 	compiler := rule.NewCompiler(w.kinds, rule.Services{Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	w.deps = Deps{
-		Bus: w.bus, Store: w.store, Devices: w.devices, Chains: rule.NewChains(w, w.devices, compiler), Hub: w.hub,
+		Bus: w.bus, Store: w.store, Rows: w.rows, Devices: w.devices, Assets: noAssets{}, Claims: claim.New(w.rows, w.claims, nil), Chains: rule.NewChains(w, w.devices, compiler), Hub: w.hub,
 		Letters: deadletter.Writer{Bus: w.bus}, Metrics: NewMetrics(w.metrics), Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Queues: w.queues, Debug: func(rule.Debugged) {},
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	w.stop, w.ended = stop, make(chan error, 1)
@@ -109,7 +119,7 @@ func (w *world) halt() {
 
 // RootChain implements entity.RuleChains.
 func (w *world) RootChain(context.Context, ident.TenantID) (entity.RuleChain, error) {
-	return entity.RuleChain{ID: ident.New(), Tenant: w.tenant, Name: "Root", Root: true, Metadata: w.chain}, nil
+	return entity.RuleChain{ID: w.chainID, Tenant: w.tenant, Name: "Root", Root: true, Metadata: w.chain}, nil
 }
 
 // Chain implements entity.RuleChains.
@@ -235,10 +245,10 @@ type devices struct {
 	known map[ident.DeviceID]entity.Device
 }
 
-func (d *devices) Device(_ context.Context, _ ident.TenantID, id ident.DeviceID) (entity.Device, error) {
+func (d *devices) Device(_ context.Context, tenant ident.TenantID, id ident.DeviceID) (entity.Device, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if found, ok := d.known[id]; ok {
+	if found, ok := d.known[id]; ok && found.Tenant == tenant {
 		return found, nil
 	}
 	return entity.Device{}, storage.ErrNotFound
@@ -261,6 +271,12 @@ func (d *devices) EachDevice(_ context.Context, f func(entity.Device) error) err
 		}
 	}
 	return nil
+}
+
+type noAssets struct{}
+
+func (noAssets) Get(context.Context, ident.TenantID, ident.ID) (entity.Asset, error) {
+	return entity.Asset{}, storage.ErrNotFound
 }
 
 // recordTypes makes a node that notes the type and device of what it is given.

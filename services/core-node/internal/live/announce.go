@@ -129,8 +129,8 @@ func (g *group) answered(asked []ident.EntityID, answer *sluicepb.Watching) (ref
 	}
 	for _, e := range asked {
 		if one := g.entities[e]; one != nil && !no[e] {
-			one.stale = one.stale || one.unsure && one.shown
-			one.due, one.unsure = false, false
+			one.stale = one.stale || one.shown && (one.unsure || one.epoch != answer.GetEpoch())
+			one.due, one.unsure, one.epoch = false, false, answer.GetEpoch()
 			one.answer(nil)
 		}
 	}

@@ -43,6 +43,9 @@ type watched struct {
 	watches int
 	due     bool // the owner is to be told
 	stale   bool // updates may have been missed: the values are to be read
+	// epoch of the owner that answered last for it. Another's answer need not say that it began: it may have read again what
+	// the one before it was asked, and not committed, and so know of the watch already.
+	epoch int64
 	// unsure: the owner was asked, and its answer was lost. It may have been telling since then, or not.
 	unsure bool
 	// shown: a subscription went on, and relies on updates.

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-iot/sluice/proto/ident"
 	"github.com/sluice-iot/sluice/proto/telemetry"
 	"github.com/sluice-iot/sluice/services/core-node/internal/live"
+	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 )
 
 func TestWatchersHearOfTheirEntityUntilTheyStop(t *testing.T) {
@@ -62,12 +63,14 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// What was read to catch up does not come after what was told meanwhile, and is not older than what is known.
-func TestCatchingUpLeavesOutWhatWasOvertaken(t *testing.T) {
+// What was read to catch up is not told when it was told again, or deleted, meanwhile. A reading that a later one overtook
+// is told all the same.
+func TestCatchingUpLeavesOutWhatWasToldMeanwhile(t *testing.T) {
 	hub, e := live.NewHub(), ident.EntityID{Type: ident.Device, ID: ident.New()}
-	value := func(key string, n int64) live.Update {
-		return live.Update{Entity: e, Time: n, Values: []telemetry.KeyValue{{Key: key, Value: telemetry.OfLong(n)}}}
+	in := func(scope storage.Scope, key string, at, n int64) live.Update {
+		return live.Update{Entity: e, Scope: scope, Time: at, Values: []telemetry.KeyValue{{Key: key, Value: telemetry.OfLong(n)}}}
 	}
+	value := func(key string, n int64) live.Update { return in(storage.Timeseries, key, n, n) }
 	var told []string
 	note := func(u live.Update) {
 		for _, kv := range u.Values {
@@ -83,13 +86,17 @@ func TestCatchingUpLeavesOutWhatWasOvertaken(t *testing.T) {
 		if since != 1 {
 			t.Errorf("reads what is newer than %d, want 1", since)
 		}
-		hub.Publish([]live.Update{value("b", 3), {Entity: e, Deleted: []string{"c"}}})
-		return []live.Update{value("a", 2), value("b", 2), value("c", 2)}, nil
+		hub.Publish([]live.Update{
+			value("b", 3), in(storage.Timeseries, "corrected", 2, 20), in(storage.Shared, "attribute", 3, 3), {Entity: e, Deleted: []string{"c"}},
+		})
+		return []live.Update{
+			value("a", 2), value("b", 2), value("corrected", 2), value("c", 2), in(storage.Shared, "attribute", 2, 2), value("b", 1),
+		}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"a=1", "b=1", "b=3", "a=2"}, told); diff != "" {
+	if diff := cmp.Diff([]string{"a=1", "b=1", "b=3", "corrected=20", "attribute=3", "a=2", "b=2"}, told); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -1,19 +1,17 @@
 package rule
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/sluice-iot/sluice/proto/fault"
 	"github.com/sluice-iot/sluice/proto/ident"
 )
 
 // Chain is a compiled rule chain. It is immutable and shared by all partitions.
 type Chain struct {
-	ID   ident.ID
-	Name string
+	ID     ident.ID
+	Tenant ident.TenantID
+	Name   string
 	// first is the step a message enters at; none when the chain has no entry.
 	first int
 	steps []step
@@ -24,10 +22,13 @@ const none = -1
 
 // step is one node in its place.
 type step struct {
+	id       ident.ID
 	name     string
 	kind     Kind
 	node     Node  // nil when it cannot run
 	why      error // why node is nil
+	waits    Waits
+	debug    debug
 	links    map[Relation][]int
 	anyLinks bool
 }
@@ -43,187 +44,53 @@ func (s *step) follow(relation Relation) []int {
 	return s.links[s.spelling(relation)]
 }
 
+// find returns the step of a node, none if the chain does not have it (any more).
+func (ch *Chain) find(node ident.ID) int {
+	for i := range ch.steps {
+		if ch.steps[i].id == node {
+			return i
+		}
+	}
+	return none
+}
+
+// Broken returns why nodes of the chain cannot run, by their name.
+func (ch *Chain) Broken() map[string]error {
+	broken := map[string]error{}
+	for i := range ch.steps {
+		if s := &ch.steps[i]; s.why != nil {
+			broken[s.name] = s.why
+		}
+	}
+	return broken
+}
+
+// EachBroken calls f for every node that cannot run.
+func (ch *Chain) EachBroken(f func(node ident.ID, why error)) {
+	for i := range ch.steps {
+		if s := &ch.steps[i]; s.why != nil {
+			f(s.id, s.why)
+		}
+	}
+}
+
+// EachSource calls f for every node that makes messages by itself.
+func (ch *Chain) EachSource(f func(node ident.ID, s Source)) {
+	for i := range ch.steps {
+		if s, ok := ch.steps[i].node.(Source); ok {
+			f(ch.steps[i].id, s)
+		}
+	}
+}
+
 func fold(r Relation) Relation { return Relation(strings.ToLower(string(r))) }
-
-// Document is a rule chain as people export it.
-type Document struct {
-	RuleChain struct {
-		Name string `json:"name"`
-		Type string `json:"type"`
-	} `json:"ruleChain"`
-	Metadata struct {
-		FirstNodeIndex       *int         `json:"firstNodeIndex"`
-		Nodes                []NodeEntry  `json:"nodes"`
-		Connections          []Connection `json:"connections"`
-		RuleChainConnections []ChainLink  `json:"ruleChainConnections"`
-	} `json:"metadata"`
-}
-
-// NodeEntry is a node of a Document.
-type NodeEntry struct {
-	Type                 string          `json:"type"`
-	Name                 string          `json:"name"`
-	ConfigurationVersion int             `json:"configurationVersion"`
-	Configuration        json.RawMessage `json:"configuration"`
-}
-
-// Connection is a link between two nodes of a Document, by index.
-type Connection struct {
-	FromIndex int    `json:"fromIndex"`
-	ToIndex   int    `json:"toIndex"`
-	Type      string `json:"type"`
-}
-
-// ChainLink is a link to another chain as old exports have it; a node that enters that chain takes its place.
-type ChainLink struct {
-	FromIndex         int    `json:"fromIndex"`
-	Type              string `json:"type"`
-	TargetRuleChainID struct {
-		ID string `json:"id"`
-	} `json:"targetRuleChainId"`
-}
-
-// Compiler makes chains of documents.
-type Compiler struct {
-	kinds    map[string]Kind
-	services Services
-}
-
-// NewCompiler returns a Compiler for nodes of the catalogue kinds.
-func NewCompiler(kinds []Kind, services Services) *Compiler {
-	byClass := make(map[string]Kind, len(kinds))
-	for _, k := range kinds {
-		byClass[k.Class] = k
-	}
-	return &Compiler{byClass, services}
-}
-
-// Compile reads an exported chain. What is wrong with it is of kind fault.Invalid and names the node and the
-// field. Nodes that cannot run here are no error: the messages that reach them fail.
-func (c *Compiler) Compile(id ident.ID, exported []byte) (*Chain, error) {
-	chain, err := c.compile(id, exported)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, "rule chain", err)
-	}
-	return chain, nil
-}
-
-func (c *Compiler) compile(id ident.ID, exported []byte) (*Chain, error) {
-	var doc Document
-	if err := json.Unmarshal(exported, &doc); err != nil {
-		return nil, fmt.Errorf("read JSON: %w", err)
-	}
-	if doc.RuleChain.Name == "" {
-		return nil, errors.New("ruleChain.name: a name is needed")
-	}
-	nodes, links, err := unfold(doc)
-	if err != nil {
-		return nil, err
-	}
-	chain := &Chain{ID: id, Name: doc.RuleChain.Name, first: none, steps: make([]step, len(nodes))}
-	for i, entry := range nodes {
-		if chain.steps[i], err = c.step(entry); err != nil {
-			return nil, fmt.Errorf("node %d %q: %w", i, entry.Name, err)
-		}
-	}
-	if err := chain.link(links); err != nil {
-		return nil, err
-	}
-	if first := doc.Metadata.FirstNodeIndex; first != nil {
-		if *first < 0 || *first >= len(nodes) {
-			return nil, fmt.Errorf("metadata.firstNodeIndex: there is no node %d", *first)
-		}
-		chain.first = *first
-	}
-	return chain, nil
-}
-
-// chainInput is the class of nodes that enter another chain.
-const chainInput = "org.thingsboard.rule.engine.flow.TbRuleChainInputNode"
-
-// unfold returns doc's nodes and links, with a node in the place of each link to another chain.
-func unfold(doc Document) ([]NodeEntry, []Connection, error) {
-	nodes, links := doc.Metadata.Nodes, doc.Metadata.Connections
-	for i, old := range doc.Metadata.RuleChainConnections {
-		if _, err := ident.Parse(old.TargetRuleChainID.ID); err != nil {
-			return nil, nil, fmt.Errorf("metadata.ruleChainConnections[%d].targetRuleChainId: %w", i, err)
-		}
-		config, err := json.Marshal(map[string]any{"ruleChainId": old.TargetRuleChainID.ID, "forwardMsgToDefaultRuleChain": false})
-		if err != nil {
-			return nil, nil, fmt.Errorf("metadata.ruleChainConnections[%d]: %w", i, err)
-		}
-		links = append(links[:len(links):len(links)], Connection{old.FromIndex, len(nodes), old.Type})
-		nodes = append(nodes[:len(nodes):len(nodes)], NodeEntry{
-			Type: chainInput, Name: "Rule Chain Input", ConfigurationVersion: 1, Configuration: config,
-		})
-	}
-	return nodes, links, nil
-}
-
-func (c *Compiler) step(entry NodeEntry) (step, error) {
-	s := step{name: entry.Name, links: map[Relation][]int{}}
-	if entry.Type == "" {
-		return step{}, errors.New("type: a class is needed")
-	}
-	kind, known := c.kinds[entry.Type]
-	switch {
-	case !known:
-		s.why = fmt.Errorf("node %q cannot run: its class %s is not known", entry.Name, entry.Type)
-		return s, nil
-	case kind.New == nil:
-		s.why = fmt.Errorf("node %q cannot run: its class %s is not built yet", entry.Name, entry.Type)
-		return s, nil
-	}
-	s.kind = kind
-	config, err := upgrade(kind, entry)
-	if err != nil {
-		return step{}, err
-	}
-	node, err := kind.New(config, c.services)
-	switch {
-	case errors.Is(err, ErrNotStartable):
-		s.why = fmt.Errorf("node %q cannot run: %w", entry.Name, err)
-		return s, nil
-	case err != nil:
-		return step{}, fmt.Errorf("configuration: %w", err)
-	}
-	s.node = node
-	return s, nil
-}
-
-// upgrade brings a configuration to its kind's present version. One that is absent becomes the default.
-func upgrade(kind Kind, entry NodeEntry) (json.RawMessage, error) {
-	if len(entry.Configuration) == 0 || string(entry.Configuration) == "null" {
-		return kind.Default, nil
-	}
-	if entry.ConfigurationVersion >= kind.Version || kind.Upgrade == nil {
-		return entry.Configuration, nil
-	}
-	var fields map[string]any
-	if err := json.Unmarshal(entry.Configuration, &fields); err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
-	kind.Upgrade(entry.ConfigurationVersion, fields)
-	config, err := json.Marshal(fields)
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
-	return config, nil
-}
 
 // link puts the connections between the steps; identical ones count once.
 func (ch *Chain) link(connections []Connection) error {
 	seen := make(map[Connection]bool, len(connections))
 	for i, c := range connections {
-		switch {
-		case c.FromIndex < 0 || c.FromIndex >= len(ch.steps):
-			return fmt.Errorf("metadata.connections[%d].fromIndex: there is no node %d", i, c.FromIndex)
-		case c.ToIndex < 0 || c.ToIndex >= len(ch.steps):
-			return fmt.Errorf("metadata.connections[%d].toIndex: there is no node %d", i, c.ToIndex)
-		case c.FromIndex == c.ToIndex:
-			return fmt.Errorf("metadata.connections[%d]: node %d %q is connected to itself", i, c.FromIndex, ch.steps[c.FromIndex].name)
-		case c.Type == "":
-			return fmt.Errorf("metadata.connections[%d].type: a relation is needed", i)
+		if err := ch.refuse(i, c); err != nil {
+			return err
 		}
 		from := &ch.steps[c.FromIndex]
 		c.Type = string(from.spelling(Relation(c.Type)))
@@ -235,6 +102,21 @@ func (ch *Chain) link(connections []Connection) error {
 		from.anyLinks = true
 	}
 	return ch.acyclic()
+}
+
+// refuse says what is wrong with the connection of that place; nil if nothing is.
+func (ch *Chain) refuse(i int, c Connection) error {
+	switch {
+	case c.FromIndex < 0 || c.FromIndex >= len(ch.steps):
+		return fmt.Errorf("metadata.connections[%d].fromIndex: there is no node %d", i, c.FromIndex)
+	case c.ToIndex < 0 || c.ToIndex >= len(ch.steps):
+		return fmt.Errorf("metadata.connections[%d].toIndex: there is no node %d", i, c.ToIndex)
+	case c.FromIndex == c.ToIndex:
+		return fmt.Errorf("metadata.connections[%d]: node %d %q is connected to itself", i, c.FromIndex, ch.steps[c.FromIndex].name)
+	case c.Type == "":
+		return fmt.Errorf("metadata.connections[%d].type: a relation is needed", i)
+	}
+	return nil
 }
 
 // spelling is how links of this relation are kept: as the node's kind spells it, so that the
@@ -285,7 +167,7 @@ func (ch *Chain) acyclic() error {
 	}
 	for i, n := range entering {
 		if n > 0 {
-			return fmt.Errorf("metadata.connections: node %d %q is on a circle, or behind one", i, ch.steps[i].name)
+			return fmt.Errorf("metadata.connections: node %d %q is on a circle, or behind one: circling relations", i, ch.steps[i].name)
 		}
 	}
 	return nil

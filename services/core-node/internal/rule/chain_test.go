@@ -56,21 +56,20 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		chain []byte
 		want  string
 	}{
-		"no JSON":             {[]byte(`{`), "read JSON"},
-		"no name":             {[]byte(`{"ruleChain":{}}`), "ruleChain.name"},
-		"first of none":       {[]byte(`{"ruleChain":{"name":"C"},"metadata":{"firstNodeIndex":0}}`), "metadata.firstNodeIndex: there is no node 0"},
-		"dangling from":       {chainOf(a, `{"fromIndex":7,"toIndex":0,"type":"Success"}`, ""), "metadata.connections[0].fromIndex: there is no node 7"},
-		"dangling to":         {chainOf(a, `{"fromIndex":0,"toIndex":-1,"type":"Success"}`, ""), "metadata.connections[0].toIndex: there is no node -1"},
-		"to itself (A8)":      {chainOf(a, `{"fromIndex":0,"toIndex":0,"type":"Success"}`, ""), `node 0 "A" is connected to itself`},
-		"a circle (A8)":       {chainOf(a+","+b, `{"fromIndex":0,"toIndex":1,"type":"x"},{"fromIndex":1,"toIndex":0,"type":"x"}`, ""), "is on a circle"},
-		"a circle behind":     {chainOf(a+","+b+","+c, `{"fromIndex":0,"toIndex":1,"type":"x"},{"fromIndex":1,"toIndex":2,"type":"x"},{"fromIndex":2,"toIndex":1,"type":"x"}`, ""), "is on a circle"},
-		"no relation":         {chainOf(a+","+b, `{"fromIndex":0,"toIndex":1}`, ""), "metadata.connections[0].type"},
-		"no class":            {chainOf(`{"name":"A"}`, "", ""), `node 0 "A": type`},
-		"a bad field":         {chainOf(`{"type":"pass","name":"A","configuration":{"field":-1}}`, "", ""), `node 0 "A": configuration: field: -1`},
-		"a bad configuration": {chainOf(`{"type":"pass","name":"A","configuration":7}`, "", ""), `node 0 "A": configuration`},
-		"a bad target chain":  {chainOf(a, "", `,"ruleChainConnections":[{"fromIndex":0,"type":"x","targetRuleChainId":{"id":"7"}}]`), "metadata.ruleChainConnections[0].targetRuleChainId"},
+		"no JSON":            {[]byte(`{`), "read JSON"},
+		"no name":            {[]byte(`{"ruleChain":{}}`), "ruleChain.name"},
+		"first of none":      {[]byte(`{"ruleChain":{"name":"C"},"metadata":{"firstNodeIndex":0}}`), "metadata.firstNodeIndex: there is no node 0"},
+		"dangling from":      {chainOf(a, `{"fromIndex":7,"toIndex":0,"type":"Success"}`, ""), "metadata.connections[0].fromIndex: there is no node 7"},
+		"dangling to":        {chainOf(a, `{"fromIndex":0,"toIndex":-1,"type":"Success"}`, ""), "metadata.connections[0].toIndex: there is no node -1"},
+		"to itself (A8)":     {chainOf(a, `{"fromIndex":0,"toIndex":0,"type":"Success"}`, ""), `node 0 "A" is connected to itself`},
+		"a circle (A8)":      {chainOf(a+","+b, `{"fromIndex":0,"toIndex":1,"type":"x"},{"fromIndex":1,"toIndex":0,"type":"x"}`, ""), "is on a circle"},
+		"a circle behind":    {chainOf(a+","+b+","+c, `{"fromIndex":0,"toIndex":1,"type":"x"},{"fromIndex":1,"toIndex":2,"type":"x"},{"fromIndex":2,"toIndex":1,"type":"x"}`, ""), "is on a circle"},
+		"no relation":        {chainOf(a+","+b, `{"fromIndex":0,"toIndex":1}`, ""), "metadata.connections[0].type"},
+		"no class":           {chainOf(`{"name":"A"}`, "", ""), `node 0 "A": type`},
+		"a bad field":        {chainOf(`{"type":"pass","name":"A","configuration":{"field":-1}}`, "", ""), `node 0 "A": configuration: field: -1`},
+		"a bad target chain": {chainOf(a, "", `,"ruleChainConnections":[{"fromIndex":0,"type":"x","targetRuleChainId":{"id":"7"}}]`), "metadata.ruleChainConnections[0].targetRuleChainId"},
 	} {
-		_, err := NewCompiler(testKinds(), Services{}).Compile(ident.ID{}, test.chain)
+		_, err := NewCompiler(testKinds(), Services{}).Compile(ident.TenantID{}, ident.ID{}, test.chain)
 		if err == nil || !strings.Contains(err.Error(), test.want) || fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%s: %v, want one saying %q", name, err, test.want)
 		}
@@ -78,7 +77,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 }
 
 func TestWhatCannotRunIsTaken(t *testing.T) {
-	chain, err := NewCompiler(testKinds(), Services{}).Compile(ident.ID{}, chainOf(
+	chain, err := NewCompiler(testKinds(), Services{}).Compile(ident.TenantID{}, ident.ID{}, chainOf(
 		`{"type":"org.example.Mine","name":"Foreign"},{"type":"later","name":"Later"}`, "", ""))
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +90,7 @@ func TestWhatCannotRunIsTaken(t *testing.T) {
 }
 
 func TestLinks(t *testing.T) {
-	chain, err := NewCompiler(testKinds(), Services{}).Compile(ident.ID{}, chainOf(a+","+b+","+c,
+	chain, err := NewCompiler(testKinds(), Services{}).Compile(ident.TenantID{}, ident.ID{}, chainOf(a+","+b+","+c,
 		`{"fromIndex":0,"toIndex":1,"type":"SUCCESS"},{"fromIndex":0,"toIndex":1,"type":"Success"},{"fromIndex":0,"toIndex":2,"type":"success"},`+
 			`{"fromIndex":1,"toIndex":2,"type":"My Own"},{"fromIndex":1,"toIndex":2,"type":"failure"}`, ""))
 	if err != nil {
@@ -112,7 +111,7 @@ func TestLinks(t *testing.T) {
 }
 
 func TestLinksToOtherChainsBecomeNodes(t *testing.T) {
-	chain, err := NewCompiler(testKinds(), Services{}).Compile(ident.ID{}, chainOf(a, "",
+	chain, err := NewCompiler(testKinds(), Services{}).Compile(ident.TenantID{}, ident.ID{}, chainOf(a, "",
 		`,"ruleChainConnections":[{"fromIndex":0,"type":"Other","targetRuleChainId":{"entityType":"RULE_CHAIN","id":"8c3a3ad0-2a5b-11ee-a0d6-05a6b6e4e5f0"}}]`))
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +132,7 @@ func FuzzCompile(f *testing.F) {
 	f.Add([]byte(`{"ruleChain":{"name":"C"},"metadata":{"connections":[{"fromIndex":9223372036854775807,"toIndex":0}]}}`))
 	compiler := NewCompiler(testKinds(), Services{})
 	f.Fuzz(func(t *testing.T, text []byte) {
-		chain, err := compiler.Compile(ident.ID{}, text)
+		chain, err := compiler.Compile(ident.TenantID{}, ident.ID{}, text)
 		if err != nil {
 			if fault.KindOf(err) != fault.Invalid {
 				t.Errorf("refused as %v: %v", fault.KindOf(err), err)

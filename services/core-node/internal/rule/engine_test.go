@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,139 +14,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
-	"github.com/sluice-iot/sluice/proto/ident"
 	values "github.com/sluice-iot/sluice/proto/telemetry"
-	"github.com/sluice-iot/sluice/services/core-node/internal/live"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 	"github.com/sluice-iot/sluice/services/core-node/internal/telemetry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// stage runs an engine over nodes the test writes as functions.
-type stage struct {
-	t        *testing.T
-	engine   *Engine
-	store    *sink
-	kinds    []Kind
-	finished []string
-	again    func(*Flight) bool
-	waits    int
-}
-
-// sink is a store that takes what it does not refuse.
-type sink struct {
-	storage.Telemetry
-	refuse func([]storage.Write) error
-}
-
-func (s *sink) Write(_ context.Context, batch []storage.Write) error {
-	if s.refuse != nil {
-		return s.refuse(batch)
-	}
-	return nil
-}
-
-type function func(ctx context.Context, in *Message, turn *Turn) error
-
-func (f function) Process(ctx context.Context, in *Message, turn *Turn) error {
-	return f(ctx, in, turn)
-}
-
-func newStage(t *testing.T) *stage {
-	s := &stage{t: t, store: &sink{}, again: func(*Flight) bool { return false }}
-	s.engine = NewEngine(Options{
-		Saver:  telemetry.NewSaver(s.store, live.NewHub(), time.Now, 0),
-		Stored: func(*telemetry.Save) {},
-		Finished: func(f *Flight) bool {
-			if s.again(f) {
-				return true
-			}
-			result := "ok"
-			if f.Err() != nil {
-				result = f.Where() + ": " + f.Err().Error()
-			}
-			s.finished = append(s.finished, f.Message.Type+" "+result)
-			return false
-		},
-		Steady: func(ctx context.Context, _ string, op func() error) error {
-			for {
-				err := op()
-				if !PlatformFault(err) {
-					return err
-				}
-				s.waits++
-			}
-		},
-		Slots: 2, Timeout: 50 * time.Millisecond, Executions: 20,
-	})
-	return s
-}
-
-func (s *stage) node(class string, blocking bool, f function) {
-	s.kinds = append(s.kinds, Kind{
-		Class: class, Blocking: blocking, Relations: []Relation{Success}, Default: json.RawMessage(`{}`),
-		New: func(json.RawMessage, Services) (Node, error) { return f, nil },
-	})
-}
-
-// chain links nodes of the classes in the order given, by Success.
-func (s *stage) chain(classes ...string) *Chain {
-	s.t.Helper()
-	nodes, links := "", ""
-	for i, class := range classes {
-		if i > 0 {
-			nodes += ","
-			links += fmt.Sprintf(`{"fromIndex":%d,"toIndex":%d,"type":"Success"},`, i-1, i)
-		}
-		nodes += fmt.Sprintf(`{"type":%q,"name":%q}`, class, class)
-	}
-	return s.compile(nodes, links)
-}
-
-func (s *stage) compile(nodes, links string) *Chain {
-	s.t.Helper()
-	if links != "" {
-		links = links[:len(links)-1]
-	}
-	chain, err := NewCompiler(s.kinds, Services{}).Compile(ident.ID{}, chainOf(nodes, links, ""))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return chain
-}
-
-func (s *stage) start(chain *Chain, originator byte, name string) *Flight {
-	s.t.Helper()
-	f := &Flight{Chain: chain, Message: Message{Type: name, Originator: ident.EntityID{ID: ident.ID{originator}}}}
-	if err := s.engine.Start(s.t.Context(), f); err != nil {
-		s.t.Fatal(err)
-	}
-	return f
-}
-
-func (s *stage) settle() {
-	s.t.Helper()
-	for s.engine.Waiting() || s.engine.Busy() {
-		var err error
-		if s.engine.Waiting() {
-			err = s.engine.Flush(s.t.Context())
-		} else {
-			err = s.engine.Resume(s.t.Context(), <-s.engine.Results())
-		}
-		if err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	s.engine.Close()
-}
-
-func (s *stage) want(finished ...string) {
-	s.t.Helper()
-	if diff := cmp.Diff(finished, s.finished); diff != "" {
-		s.t.Error(diff)
-	}
-}
 
 func save(_ context.Context, in *Message, turn *Turn) error {
 	turn.Save(telemetry.Save{Write: storage.Write{
@@ -237,6 +111,27 @@ func TestASlowNodeHoldsUpItsOriginatorAlone(t *testing.T) {
 	close(release)
 	s.settle()
 	s.want("other ok", "first ok", "second ok")
+}
+
+// hasty is a node that waits for nothing, whatever its kind says.
+type hasty struct{ function }
+
+func (hasty) Waits() Waits { return ForNothing }
+
+func TestANodeMayWaitForLessThanItsKind(t *testing.T) {
+	s := newStage(t)
+	for class, node := range map[string]Node{"patient": function(pass{}.Process), "hasty": hasty{pass{}.Process}} {
+		s.kinds = append(s.kinds, Kind{
+			Class: class, Waits: ForScripts, Relations: []Relation{Success}, Default: json.RawMessage(`{}`),
+			New: func(json.RawMessage, Services) (Node, error) { return node, nil },
+		})
+	}
+	s.start(s.chain("hasty"), 1, "at once")
+	s.want("at once ok")
+	s.start(s.chain("patient"), 1, "later")
+	s.want("at once ok")
+	s.settle()
+	s.want("at once ok", "later ok")
 }
 
 func TestSlotsBoundSlowNodes(t *testing.T) {
@@ -352,4 +247,150 @@ func TestARetryHoldsItsOriginator(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.want("other ok", "a ok", "b ok")
+}
+
+// TestCopiesAreBounded has a node make more messages of one than it may, and others make copies while there is no room for them.
+func TestCopiesAreBounded(t *testing.T) {
+	s := newStage(t)
+	s.engine.o.Patient = func() bool { return true } // the line before slow nodes is not what is looked at
+	release := make(chan struct{})
+	s.node("many", false, func(_ context.Context, in *Message, turn *Turn) error {
+		for range in.Time {
+			turn.Emit(Success, in)
+		}
+		return nil
+	})
+	s.node("slow", true, func(context.Context, *Message, *Turn) error {
+		<-release
+		return nil
+	})
+	chain := s.chain("many", "slow")
+	split := func(originator byte, into int64) {
+		f := s.flight(chain, originator, fmt.Sprint(into))
+		f.Message.Time = into
+		if err := s.engine.Start(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	split(1, 21) // one more than a node may make
+	for n := range byte(12) {
+		split(2+n, 18) // eleven of these are 198 in hand, of 200
+	}
+	split(20, 1) // no copy
+	if s.engine.live > s.engine.o.Copies {
+		t.Errorf("%d in hand, %d are allowed", s.engine.live, s.engine.o.Copies)
+	}
+	close(release)
+	s.settle()
+	failed := 0
+	for _, f := range s.finished {
+		if strings.Contains(f, "there is no room for 18 more") {
+			failed++
+		}
+	}
+	if s.finished[0] != `21 rule chain "C" node "many": a node made 21 messages of one, 20 are allowed` || failed != 1 || len(s.finished) != 14 {
+		t.Errorf("%d failed for want of room: %q", failed, s.finished)
+	}
+	if s.engine.live != 0 {
+		t.Errorf("%d are still in hand", s.engine.live)
+	}
+}
+
+// TestMessagesThatMakeOneAnotherEnd has a node raise a message for each it is given.
+func TestMessagesThatMakeOneAnotherEnd(t *testing.T) {
+	s := newStage(t)
+	s.node("again", false, func(_ context.Context, in *Message, turn *Turn) error {
+		turn.Raise(in)
+		return nil
+	})
+	chain := s.chain("again")
+	s.start(chain, 1, "m")
+	s.settle()
+	for range 100 {
+		if len(s.onward) == 0 {
+			break
+		}
+		o := s.onward[0]
+		s.onward = s.onward[1:]
+		f := s.flight(chain, 1, "m")
+		f.Executions = o.Executions
+		if err := s.engine.Start(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+		s.settle()
+	}
+	last := s.finished[len(s.finished)-1]
+	if len(s.finished) != 21 || !strings.Contains(last, "more than 20 rule nodes") {
+		t.Errorf("%d messages, the last: %s", len(s.finished), last)
+	}
+}
+
+// TestCopiesThatGoOnHaveNamesOfTheirOwn: each has a fate of its own from then on, and the same name after a retry.
+func TestCopiesThatGoOnHaveNamesOfTheirOwn(t *testing.T) {
+	s := newStage(t)
+	s.node("wait", false, func(_ context.Context, in *Message, turn *Turn) error {
+		for range 3 {
+			turn.Later(time.Now(), in)
+		}
+		return nil
+	})
+	chain := s.chain("wait")
+	names := func() (all []string) {
+		s.onward = nil
+		f := s.flight(chain, 1, "m")
+		f.Message.ID[0] = 7
+		if err := s.engine.Start(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+		s.settle()
+		for _, o := range s.onward {
+			all = append(all, fmt.Sprint(o.Message.ID))
+		}
+		slices.Sort(all)
+		return all
+	}
+	first := names()
+	if len(slices.Compact(slices.Clone(first))) != 3 {
+		t.Errorf("names %v", first)
+	}
+	if diff := cmp.Diff(first, names()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestANodeGetsItsOwnMessageAgain, at its time, as often as it asks for it: these are no steps.
+func TestANodeGetsItsOwnMessageAgain(t *testing.T) {
+	s := newStage(t)
+	place, at := [16]byte{5}, time.UnixMilli(77)
+	seen := 0
+	s.node("wait", true, func(_ context.Context, in *Message, turn *Turn) error {
+		seen++
+		turn.Again(place, at, in)
+		return nil
+	})
+	s.node("behind", false, func(context.Context, *Message, *Turn) error {
+		t.Error("it went on")
+		return nil
+	})
+	chain := s.chain("wait", "behind")
+	s.chains[chain.ID] = chain
+	f := s.flight(chain, 1, "m")
+	for range 3 {
+		s.onward = nil
+		if err := s.engine.Start(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+		s.settle()
+		if len(s.onward) != 1 {
+			t.Fatalf("%d were kept", len(s.onward))
+		}
+		o := s.onward[0]
+		if o.At != at || o.Place != place || !o.Yields || o.Executions != 0 {
+			t.Errorf("kept %+v", o)
+		}
+		f = &Flight{Message: *o.Message, Position: o.Position, Executions: o.Executions}
+	}
+	if seen != 3 {
+		t.Errorf("it was called %d times", seen)
+	}
 }

@@ -25,6 +25,12 @@ const (
 	AttributesDeleted = "ATTRIBUTES_DELETED"
 	TimeseriesUpdated = "TIMESERIES_UPDATED"
 	TimeseriesDeleted = "TIMESERIES_DELETED"
+	EntityUpdated     = "ENTITY_UPDATED"
+	Alarm             = "ALARM"
+	AlarmClear        = "ALARM_CLEAR"
+	SendEmail         = "SEND_EMAIL"
+	RPCToDevice       = "RPC_CALL_FROM_SERVER_TO_DEVICE"
+	RPCFromDevice     = "TO_SERVER_RPC_REQUEST"
 )
 
 // Message is what travels through a rule chain. Several nodes may hold the same Message: whoever
@@ -39,10 +45,14 @@ type Message struct {
 	Customer   ident.CustomerID
 	Profile    ident.ID // the originator's, if it is a device
 	Type       string
-	Time       int64 // ms
-	ReceivedAt int64 // when the platform first had it, µs
-	Metadata   Metadata
-	Body       Body
+	Time       int64  // ms
+	ReceivedAt int64  // when the platform first had it, µs
+	Queue      string // it came from; "" is the main one
+	// Record is the place of the record it came with in its partition of Queue, from 1; 0 if it came with none. A message that comes
+	// again has the same, and one that was there before it a smaller one.
+	Record   int64
+	Metadata Metadata
+	Body     Body
 }
 
 // Timestamp is the time nodes go by: the metadata's ts, else the message's own.
@@ -93,10 +103,11 @@ func (m Metadata) Get(key string) (string, bool) {
 
 // With returns m with key set to text.
 func (m Metadata) With(key, text string) Metadata {
-	more := make(map[string]string, len(m.more)+1)
-	maps.Copy(more, m.more)
-	more[key] = text
-	m.more = more
+	return m.WithAll(map[string]string{key: text})
+}
+
+// shadow empties the field of key, which m.more has now.
+func (m *Metadata) shadow(key string) {
 	switch key {
 	case "deviceName":
 		m.DeviceName = ""
@@ -107,13 +118,19 @@ func (m Metadata) With(key, text string) Metadata {
 	case "ts":
 		m.HasTs = false
 	}
-	return m
 }
 
 // WithAll returns m with every text of more set.
 func (m Metadata) WithAll(more map[string]string) Metadata {
-	for key, text := range more {
-		m = m.With(key, text)
+	if len(more) == 0 {
+		return m
+	}
+	all := make(map[string]string, len(m.more)+len(more))
+	maps.Copy(all, m.more)
+	maps.Copy(all, more)
+	m.more = all
+	for key := range more {
+		m.shadow(key)
 	}
 	return m
 }

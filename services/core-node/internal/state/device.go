@@ -32,7 +32,9 @@ type Device struct {
 	Name     string
 	Type     string
 	Label    string
-	Sessions []Session
+	// Session is its connection, nil while there is none; Polls are what waits for a single downlink, oldest first.
+	Session *Session
+	Polls   []Session
 
 	created      int64
 	active       bool
@@ -52,6 +54,10 @@ type Session struct {
 	Node      string // of the transport: its response topic reaches the session
 	Transport string
 	OpenedAt  int64 // ms since the epoch, by the transport's clock
+	// Once: it waits for a single downlink, and is no connection of the device.
+	Once bool
+	// RPC and Attributes: it is told of requests to the device, and of attribute updates. A connection is always told of the latter.
+	RPC, Attributes bool
 
 	seen int64 // when it was last announced, ms
 }
@@ -64,7 +70,7 @@ func (s *Session) later(o *Session) bool {
 // settled reports whether nothing will happen to d by itself: it is known to be silent, and nobody
 // needs its sessions.
 func (d *Device) settled() bool {
-	return !d.active && d.alarm > d.activity && len(d.Sessions) == 0 && !d.connected()
+	return !d.active && d.alarm > d.activity && d.Session == nil && len(d.Polls) == 0 && !d.connected()
 }
 
 // connected reports whether d is known to be connected, as the store has it.

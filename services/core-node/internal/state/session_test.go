@@ -12,7 +12,7 @@ func session(node, transport string) Session {
 }
 
 // again tells of a session that is open still.
-func (b *bench) again(s Session) []Session { return b.tracker.Opened(b.state(), s, true) }
+func (b *bench) again(s Session) *Session { return b.tracker.Opened(b.state(), s, true) }
 
 // load is another owner taking over, which reads its devices.
 func (b *bench) load() {
@@ -41,8 +41,8 @@ func TestALateDisconnectIsOfTheOldSession(t *testing.T) {
 					t.Error("the device is told as disconnected")
 				}
 			}
-			if d := b.state(); len(d.Sessions) != 1 || d.Sessions[0].ID != second.ID || !b.stored[attrActive].Bool() {
-				t.Errorf("left %+v, stored %v", d.Sessions, b.stored)
+			if d := b.state(); d.Session == nil || d.Session.ID != second.ID || !b.stored[attrActive].Bool() {
+				t.Errorf("left %+v, stored %v", d.Session, b.stored)
 			}
 		})
 	}
@@ -50,17 +50,22 @@ func TestALateDisconnectIsOfTheOldSession(t *testing.T) {
 
 // A new owner hears of both sessions, in any order; the one that was opened last stays.
 func TestANewOwnerKeepsTheLatestSession(t *testing.T) {
-	first, second := session("mqtt-1", "MQTT"), session("mqtt-2", "MQTT")
+	first, second := session("mqtt-1", "MQTT"), session("coap-1", "COAP")
 	first.OpenedAt, second.OpenedAt = 1000, 2000
 	for _, order := range [][2]Session{{first, second}, {second, first}} {
 		b := newBench(t)
 		b.load()
-		over := append(b.again(order[0]), b.again(order[1])...)
-		if len(over) != 1 || over[0].ID != first.ID {
-			t.Errorf("over are %+v", over)
+		var over []ident.ID
+		for _, s := range order {
+			if o := b.again(s); o != nil {
+				over = append(over, o.ID)
+			}
 		}
-		if d := b.state(); len(d.Sessions) != 1 || d.Sessions[0].ID != second.ID {
-			t.Errorf("left %+v", d.Sessions)
+		if len(over) != 1 || over[0] != first.ID {
+			t.Errorf("over are %v", over)
+		}
+		if d := b.state(); d.Session == nil || d.Session.ID != second.ID {
+			t.Errorf("left %+v", d.Session)
 		}
 	}
 }
@@ -71,27 +76,26 @@ func TestTakingOverDoesNotCompareClocks(t *testing.T) {
 	first, second := session("mqtt-1", "MQTT"), session("mqtt-2", "MQTT")
 	first.OpenedAt = 5000
 	b.open(b.state(), first, 5000)
-	if over := b.open(b.state(), second, 3000); len(over) != 1 || over[0].ID != first.ID {
+	if over := b.open(b.state(), second, 3000); over == nil || over.ID != first.ID {
 		t.Errorf("over are %+v", over)
 	}
-	if over := b.again(first); len(over) != 1 || over[0].ID != first.ID {
+	if over := b.again(first); over == nil || over.ID != first.ID {
 		t.Errorf("the old one, announced again: over are %+v", over)
 	}
 }
 
-func TestSessionsOfADeadTransportAreDropped(t *testing.T) {
+func TestASessionOfADeadTransportIsDropped(t *testing.T) {
 	b := newBench(t)
-	dead, alive := session("mqtt-1", "MQTT"), session("coap-1", "COAP")
-	dead.OpenedAt, alive.OpenedAt = b.now.UnixMilli(), b.now.UnixMilli()
-	b.open(b.state(), dead, b.now.UnixMilli())
-	b.open(b.state(), alive, b.now.UnixMilli())
+	s := session("mqtt-1", "MQTT")
+	s.OpenedAt = b.now.UnixMilli()
+	b.open(b.state(), s, b.now.UnixMilli())
 	for range 4 {
 		b.pass(time.Minute)
-		b.again(alive)
+		b.again(s)
 	}
 	b.want("CONNECT_EVENT", "ACTIVITY_EVENT")
-	if d := b.state(); len(d.Sessions) != 1 || d.Sessions[0].ID != alive.ID {
-		t.Errorf("left %+v", d.Sessions)
+	if d := b.state(); d.Session == nil || d.Session.ID != s.ID {
+		t.Errorf("left %+v", d.Session)
 	}
 	for range 4 {
 		b.pass(time.Minute)
@@ -102,8 +106,69 @@ func TestSessionsOfADeadTransportAreDropped(t *testing.T) {
 	}
 	// It was only cut off from the bus.
 	b.pass(time.Second)
-	b.again(alive)
+	b.again(s)
 	b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "DISCONNECT_EVENT", "CONNECT_EVENT")
+}
+
+// F24: whatever comes late of a session that was replaced, its end or one more announcement, the one that replaced it stays.
+func TestF24WhatComesLateOfAnOldSession(t *testing.T) {
+	for name, second := range map[string]Session{"the same transport": session("mqtt-2", "MQTT"), "another transport": session("coap-1", "COAP")} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			first := session("mqtt-1", "MQTT")
+			first.OpenedAt, first.RPC, second.RPC = b.now.UnixMilli(), true, true
+			b.open(b.state(), first, first.OpenedAt)
+			b.now = b.now.Add(time.Second)
+			if over := b.open(b.state(), second, b.now.UnixMilli()); over == nil || over.ID != first.ID {
+				t.Fatalf("over is %+v", over)
+			}
+			for range 2 {
+				if over := b.again(first); over == nil || over.ID != first.ID {
+					t.Errorf("announced once more, over is %+v", over)
+				}
+				b.tracker.Closed(b.state(), first.ID, b.now.UnixMilli())
+				if b.tracker.Subscribed(b.state(), first.ID, false) != nil {
+					t.Error("the old session is subscribed")
+				}
+			}
+			if d := b.state(); d.Session == nil || d.Session.ID != second.ID || !d.Session.RPC {
+				t.Errorf("left %+v", d.Session)
+			}
+			b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "CONNECT_EVENT")
+		})
+	}
+}
+
+func TestPollsAreNoConnection(t *testing.T) {
+	b := newBench(t)
+	poll := func() Session {
+		return Session{ID: ident.New(), Node: "http-1", Transport: "HTTP", OpenedAt: b.now.UnixMilli(), Once: true, RPC: true}
+	}
+	mqtt := session("mqtt-1", "MQTT")
+	b.open(b.state(), mqtt, b.now.UnixMilli())
+	b.want("CONNECT_EVENT", "ACTIVITY_EVENT")
+	first, second, third := poll(), poll(), poll()
+	for _, s := range []Session{first, second, second, third} {
+		if over := b.tracker.Opened(b.state(), s, false); over != nil {
+			t.Errorf("%v is over", over)
+		}
+	}
+	d := b.state()
+	if len(d.Polls) != 2 || d.Polls[0].ID != second.ID || d.Session.ID != mqtt.ID {
+		t.Fatalf("within a bound of 2 there are %+v beside %+v", d.Polls, d.Session)
+	}
+	b.tracker.Closed(d, second.ID, b.now.UnixMilli())
+	told := d.Told(func(s *Session) bool { return s.RPC })
+	if len(told) != 1 || told[0].ID != third.ID || len(d.Polls) != 0 {
+		t.Errorf("told are %+v, left %+v", told, d.Polls)
+	}
+	b.tracker.Closed(d, mqtt.ID, b.now.UnixMilli())
+	b.tracker.Opened(d, poll(), false)
+	b.pass(4 * time.Minute) // its transport died
+	if len(d.Polls) != 0 {
+		t.Errorf("left %+v", d.Polls)
+	}
+	b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "DISCONNECT_EVENT")
 }
 
 // The owner and the transport died together: nobody is left to tell of the session's end.

@@ -4,9 +4,7 @@
 package state
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"time"
 
 	"github.com/sluice-iot/sluice/proto/ident"
@@ -17,10 +15,10 @@ import (
 
 // Config is the tracker's settings.
 type Config struct {
-	Timeout  time.Duration // silence that makes a device inactive
-	Check    time.Duration // how often the owner calls Check
-	Devices  int           // most devices kept in memory
-	Sessions int           // most sessions kept of one device
+	Timeout time.Duration // silence that makes a device inactive
+	Check   time.Duration // how often the owner calls Check
+	Devices int           // most devices kept in memory
+	Polls   int           // most sessions of one device that wait for a single downlink
 }
 
 // keepActivityEvery is how stale the stored time of the last activity may be, ms.
@@ -138,95 +136,6 @@ func (t *Tracker) Active(d *Device, at int64) {
 		event, document = rule.ActivityEvent, d.document(true)
 	}
 	t.effects.Keep(d, changed, event, document)
-}
-
-// SessionLife is how long a session is remembered that is not announced again, ms.
-const SessionLife = 180_000
-
-// announceTime is how long a device whose session ended, of which only an earlier owner knew, may have another that
-// nobody has announced to this one yet, ms.
-const announceTime = 2_000
-
-// Opened notes a session of d, or that it is open still (again). It returns the sessions that are over: those of the same
-// transport that it replaces, or itself when it is announced again and a later one has replaced it. The device
-// connected if it is the only one then: those replaced may have been dead for long, their transport with them.
-func (t *Tracker) Opened(d *Device, s Session, again bool) (over []Session) {
-	now := t.now().UnixMilli()
-	for i := range d.Sessions {
-		o := &d.Sessions[i]
-		switch {
-		case o.ID == s.ID:
-			o.seen = now
-			return nil
-		case again && o.Transport == s.Transport && o.later(&s):
-			return []Session{s}
-		}
-	}
-	at := s.OpenedAt
-	d.Sessions = slices.DeleteFunc(d.Sessions, func(o Session) bool {
-		if o.Transport != s.Transport {
-			return false
-		}
-		// Whatever the clocks of the transports say: this one came later.
-		s.OpenedAt = max(s.OpenedAt, o.OpenedAt+1)
-		over = append(over, o)
-		return true
-	})
-	if len(d.Sessions) >= t.config.Sessions {
-		d.Sessions = slices.Delete(d.Sessions, 0, 1)
-	}
-	s.seen, d.lost, d.closed = now, 0, 0
-	d.Sessions = append(d.Sessions, s)
-	connected := at
-	if again && d.disconnect > d.connect {
-		connected = max(now, d.disconnect+1) // it was given up for lost
-	}
-	if len(d.Sessions) == 1 && connected > d.connect {
-		d.connect = connected
-		t.effects.Keep(d, []values.KeyValue{moment(attrConnect, connected)}, rule.ConnectEvent, d.document(false))
-	}
-	t.Active(d, at)
-	return over
-}
-
-// Closed notes the end of a session of d. A device that loses its last one is still active until it has been silent
-// for its timeout.
-func (t *Tracker) Closed(d *Device, session ident.ID, at int64) {
-	before := len(d.Sessions)
-	d.Sessions = slices.DeleteFunc(d.Sessions, func(s Session) bool { return s.ID == session })
-	switch {
-	case len(d.Sessions) > 0:
-	case before > 0:
-		t.disconnected(d, at)
-	case d.connected(): // an earlier owner knew the session
-		d.lost, d.closed = t.now().UnixMilli()-SessionLife+announceTime, at
-	}
-}
-
-// disconnected notes that d has no session any more.
-func (t *Tracker) disconnected(d *Device, at int64) {
-	d.lost, d.closed = 0, 0
-	at = max(at, d.connect) // another transport's clock may be behind
-	if at <= d.disconnect {
-		return
-	}
-	d.disconnect = at
-	t.effects.Keep(d, []values.KeyValue{moment(attrDisconnect, at)}, rule.DisconnectEvent, d.document(true))
-}
-
-// expire drops the sessions of d that are not announced any more: their transport is dead. A device whose sessions an
-// earlier owner knew gets as long to be announced to this one.
-func (t *Tracker) expire(d *Device, now int64) {
-	had := len(d.Sessions)
-	d.Sessions = slices.DeleteFunc(d.Sessions, func(s Session) bool { return now-s.seen > SessionLife })
-	switch {
-	case len(d.Sessions) > 0 || !d.connected():
-		d.lost = 0
-	case had > 0 || d.lost != 0 && now-d.lost > SessionLife:
-		t.disconnected(d, cmp.Or(d.closed, now))
-	case d.lost == 0:
-		d.lost = now
-	}
 }
 
 // TimeoutChanged notes that d's own timeout is now ms (0: it has none), which can make it inactive,

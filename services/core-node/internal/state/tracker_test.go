@@ -38,7 +38,7 @@ func newBench(t *testing.T) *bench {
 
 // restart is another owner taking over.
 func (b *bench) restart() {
-	c := Config{Timeout: 600 * time.Second, Check: time.Minute, Devices: 10, Sessions: 2}
+	c := Config{Timeout: 600 * time.Second, Check: time.Minute, Devices: 10, Polls: 2}
 	b.tracker = NewTracker(c, b, b, b, func() time.Time { return b.now })
 }
 
@@ -81,7 +81,7 @@ func (b *bench) state() *Device {
 }
 
 // open tells of a session that is new, or not.
-func (b *bench) open(d *Device, s Session, at int64) []Session {
+func (b *bench) open(d *Device, s Session, at int64) *Session {
 	s.OpenedAt = at
 	return b.tracker.Opened(d, s, false)
 }
@@ -203,25 +203,21 @@ func TestCaseS7LateActivityIsIgnored(t *testing.T) {
 	}
 }
 
-func TestTheNewestSessionOfATransportReplacesTheOthers(t *testing.T) {
+func TestTheNewestSessionReplacesTheOther(t *testing.T) {
 	b := newBench(t)
-	first := Session{ID: ident.New(), Node: "mqtt-1", Transport: "MQTT"}
-	second := Session{ID: ident.New(), Node: "mqtt-2", Transport: "MQTT"}
-	coap := Session{ID: ident.New(), Node: "coap-1", Transport: "COAP"}
+	first, second, coap := session("mqtt-1", "MQTT"), session("mqtt-2", "MQTT"), session("coap-1", "COAP")
 	d := b.state()
-	if replaced := b.open(d, first, 1); replaced != nil {
-		t.Errorf("the first replaced %v", replaced)
+	if over := b.open(d, first, 1); over != nil {
+		t.Errorf("the first replaced %v", over)
 	}
-	b.open(d, coap, 2)
-	if replaced := b.open(d, second, 3); len(replaced) != 1 || replaced[0].ID != first.ID {
-		t.Errorf("the second replaced %v", replaced)
+	if over := b.open(d, second, 2); over == nil || over.ID != first.ID {
+		t.Errorf("the second replaced %v", over)
 	}
-	if replaced := b.open(d, second, 3); replaced != nil || len(d.Sessions) != 2 { // told twice
-		t.Errorf("again it replaced %v, leaving %v", replaced, d.Sessions)
+	if over := b.open(d, second, 2); over != nil || d.Session.ID != second.ID { // told twice
+		t.Errorf("told twice it replaced %v, leaving %v", over, d.Session)
 	}
-	b.open(d, Session{ID: ident.New(), Transport: "LWM2M"}, 4)
-	if len(d.Sessions) != 2 {
-		t.Errorf("%d sessions within a bound of 2", len(d.Sessions))
+	if over := b.open(d, coap, 3); over == nil || over.ID != second.ID || d.Session.ID != coap.ID {
+		t.Errorf("another transport's replaced %v, leaving %v", over, d.Session)
 	}
 }
 
@@ -246,7 +242,6 @@ func TestConnectingAgain(t *testing.T) {
 	b.open(d, lost, at)
 	b.open(d, again, at+1)
 	b.open(d, again, at+2) // told again
-	b.open(d, Session{ID: ident.New(), Transport: "COAP"}, at+3)
 	b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "CONNECT_EVENT")
 	if got := b.stored[attrConnect].Long(); got != at+1 {
 		t.Errorf("last connected at %d, want %d", got, at+1)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 
@@ -31,12 +32,14 @@ var (
 // Scope is where a write or an attribute belongs.
 type Scope uint8
 
-// The scopes. Timeseries is the scope of telemetry; the others are those of attributes.
+// The scopes. Timeseries is the scope of telemetry; the others are those of attributes. RuleNode is what rule nodes keep of an
+// entity: it goes with the entity, and no API shows it.
 const (
 	Timeseries Scope = iota
 	Client
 	Shared
 	Server
+	RuleNode
 )
 
 // Write is the values of one entity at one time, to be stored.
@@ -118,10 +121,63 @@ type Entities interface {
 	List(ctx context.Context, tenant ident.TenantID, kind ident.EntityType, after ident.ID) iter.Seq2[Document, error]
 }
 
+// Row is a small record, kept in order of Key within its group. Keys have 1 to 2048 bytes.
+type Row struct{ Key, Body []byte }
+
+// Rows is small records in groups: indexes, relations, events. A group is any text of 1 to 1024 bytes that begins with what it
+// is for, such as "relation/"; it is unique over the whole store, so it names the tenant. The larger a group, the slower some
+// backends are: below 100,000 rows is meant.
+type Rows interface {
+	// ChangeRows puts and removes rows of one group, all or none; ttl 0 keeps what is put. What is there under a key is
+	// replaced, its ttl included; a key both put and removed is put. Changes made one after another by one process apply in that order; of
+	// changes made at once by two, either may win. ErrUnavailable, ErrInvalid (nothing was changed).
+	ChangeRows(ctx context.Context, group string, put []Row, remove [][]byte, ttl time.Duration) error
+	// ScanRows yields a group's rows with from <= key < to (to nil: to the end), in order, or from the end if newestFirst.
+	// Expired rows are invisible. What is yielded is the caller's.
+	ScanRows(ctx context.Context, group string, from, to []byte, newestFirst bool) iter.Seq2[Row, error]
+	// DeleteRows removes a whole group.
+	DeleteRows(ctx context.Context, group string) error
+}
+
+// Most bytes of the name of a group and of a row's key, and most bytes that one change of rows may put.
+const (
+	MaxGroupBytes  = 1024
+	MaxKeyBytes    = 2048
+	MaxChangeBytes = 4 << 20
+)
+
+// CheckRows is ErrInvalid for a change that no backend takes.
+func CheckRows(group string, put []Row, remove [][]byte, ttl time.Duration) error {
+	if len(group) == 0 || len(group) > MaxGroupBytes {
+		return fmt.Errorf("%w: group of %d bytes", ErrInvalid, len(group))
+	}
+	if ttl < 0 {
+		return fmt.Errorf("%w: time to live %v", ErrInvalid, ttl)
+	}
+	bytes := 0
+	for _, row := range put {
+		if len(row.Key) == 0 || len(row.Key) > MaxKeyBytes {
+			return fmt.Errorf("%w: key of %d bytes", ErrInvalid, len(row.Key))
+		}
+		bytes += len(row.Key) + len(row.Body)
+	}
+	for _, key := range remove {
+		if len(key) == 0 || len(key) > MaxKeyBytes {
+			return fmt.Errorf("%w: key of %d bytes", ErrInvalid, len(key))
+		}
+		bytes += len(key)
+	}
+	if bytes > MaxChangeBytes {
+		return fmt.Errorf("%w: a change of %d bytes, more than %d", ErrInvalid, bytes, MaxChangeBytes)
+	}
+	return nil
+}
+
 // Store is one backend, opened.
 type Store interface {
 	Telemetry
 	Entities
+	Rows
 	// Ready returns nil, or why the store takes no writes now (ErrUnavailable).
 	Ready() error
 	Close() error

@@ -23,6 +23,8 @@ type Save struct {
 	OnlyChanged bool
 	// Silent keeps it from those who watch the entity.
 	Silent bool
+	// LiveOnly tells those who watch, and stores nothing.
+	LiveOnly bool
 	// Notify tells the device's sessions of shared attributes.
 	Notify bool
 }
@@ -97,7 +99,7 @@ func (s *Saver) Add(save Save) int {
 	for i := range save.Values {
 		s.bytes += len(save.Values[i].Key) + len(save.Values[i].Text()) + 8
 	}
-	if save.Scope != storage.Timeseries {
+	if save.Scope != storage.Timeseries && !save.LiveOnly {
 		s.touched[save.Entity] = struct{}{}
 	}
 	s.saves = append(s.saves, save)
@@ -123,7 +125,7 @@ func (s *Saver) Flush(ctx context.Context, stored func(*Save)) ([]Refusal, error
 	s.coalesceLatest()
 	s.onward, s.origin = s.onward[:0], s.origin[:0]
 	for i := range s.saves {
-		if len(s.saves[i].Values) > 0 {
+		if len(s.saves[i].Values) > 0 && !s.saves[i].LiveOnly {
 			s.onward = append(s.onward, s.saves[i].Write)
 			s.origin = append(s.origin, i)
 		}
@@ -170,7 +172,7 @@ func (s *Saver) narrow(ctx context.Context) error {
 	clear(s.cells)
 	for i := range s.saves {
 		save := &s.saves[i]
-		if save.Scope == storage.Timeseries {
+		if save.Scope == storage.Timeseries || save.LiveOnly {
 			continue
 		}
 		if save.OnlyChanged {
@@ -224,7 +226,7 @@ func (s *Saver) coalesceLatest() {
 	clear(s.newest)
 	for i := range s.saves {
 		save := &s.saves[i]
-		if save.Scope != storage.Timeseries || save.SkipLatest {
+		if save.Scope != storage.Timeseries || save.SkipLatest || save.LiveOnly {
 			continue
 		}
 		if before, ok := s.newest[save.Entity]; ok {
@@ -272,7 +274,7 @@ func (s *Saver) tell(refused []Refusal, stored func(*Save)) {
 				Values: slices.Clone(save.Values), // the message's slice is used again for the next pack
 			})
 		}
-		if save.Scope != storage.Timeseries {
+		if save.Scope != storage.Timeseries && !save.LiveOnly {
 			stored(save)
 		}
 	}

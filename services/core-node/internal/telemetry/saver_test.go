@@ -248,6 +248,27 @@ func TestSilentSavesAreNotTold(t *testing.T) {
 	}
 }
 
+func TestLiveOnlySavesAreToldAndNotStored(t *testing.T) {
+	store, e, hub := open(t), newEntity(), live.NewHub()
+	told, kept := 0, 0
+	defer hub.Watch(e, func(live.Update) { told++ })()
+	s := telemetry.NewSaver(store, hub, time.Now, 0)
+	for _, scope := range []storage.Scope{storage.Timeseries, storage.Client} {
+		save := point(e, 1, "a", 1)
+		save.Scope, save.LiveOnly, save.OnlyChanged = scope, true, true
+		s.Add(save)
+	}
+	if s.Touches(e) {
+		t.Error("attributes wait to be stored")
+	}
+	if _, err := s.Flush(t.Context(), func(*telemetry.Save) { kept++ }); err != nil {
+		t.Fatal(err)
+	}
+	if told != 2 || kept != 0 || len(store.batches) != 0 && len(store.batches[0]) != 0 {
+		t.Errorf("told %d times, kept %d, stored %v", told, kept, store.batches)
+	}
+}
+
 func BenchmarkSaverAddFlush(b *testing.B) {
 	s := telemetry.NewSaver(discard{}, live.NewHub(), time.Now, 0)
 	entities := make([]ident.EntityID, 200)

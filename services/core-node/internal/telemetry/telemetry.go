@@ -26,6 +26,16 @@ type DeleteTelemetry struct {
 	RewriteLatestIfDeleted bool
 }
 
+// Deletion is attributes that were deleted.
+type Deletion struct {
+	Tenant ident.TenantID
+	Entity ident.EntityID
+	Scope  storage.Scope
+	Keys   []string
+	// Notify tells the device's sessions of shared attributes.
+	Notify bool
+}
+
 // Writer asks the owner of an entity to save or delete; it returns once that is durable.
 // REST and everything else outside the owner's partition loop writes through it.
 type Writer interface {

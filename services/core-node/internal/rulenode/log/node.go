@@ -5,10 +5,10 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
+	"github.com/sluice-iot/sluice/services/core-node/internal/rulenode/script"
 )
 
 //go:embed doc.md
@@ -17,54 +17,68 @@ var doc string
 // defaultScript is what exported chains carry when nobody wrote a script of their own; it needs no interpreter.
 const defaultScript = `return '\nIncoming message:\n' + JSON.stringify(msg) + '\nIncoming metadata:\n' + JSON.stringify(metadata);`
 
-type config struct {
-	ScriptLang string `json:"scriptLang,omitempty"`
-	JSScript   string `json:"jsScript"`
-	TbelScript string `json:"tbelScript,omitempty"`
-}
-
 // Kind describes the node.
 func Kind() rule.Kind {
-	standard, _ := json.Marshal(config{ScriptLang: "JS", JSScript: defaultScript, TbelScript: defaultScript})
 	return rule.Kind{
 		Class:     "org.thingsboard.rule.engine.action.TbLogNode",
 		Name:      "log",
+		Category:  rule.Action,
 		Doc:       doc,
 		Relations: []rule.Relation{rule.Success},
-		Default:   standard,
-		Schema: json.RawMessage(`{"type":"object","properties":{"scriptLang":{"enum":["JS","TBEL"]},` +
-			`"jsScript":{"type":"string"},"tbelScript":{"type":"string"}}}`),
-		New: newNode,
+		Default:   script.Default(defaultScript),
+		Schema:    script.Schema("the text that is logged"),
+		Waits:     rule.ForScripts,
+		New:       newNode,
 	}
 }
 
 func newNode(raw json.RawMessage, s rule.Services) (rule.Node, error) {
-	var c config
-	if err := json.Unmarshal(raw, &c); err != nil {
+	var source script.Source
+	if err := json.Unmarshal(raw, &source); err != nil {
 		return nil, err
 	}
-	field, script := "jsScript", c.JSScript
-	switch c.ScriptLang {
-	case "", "JS":
-	case "TBEL":
-		field, script = "tbelScript", c.TbelScript
-	default:
-		return nil, fmt.Errorf("scriptLang: %q is neither JS nor TBEL", c.ScriptLang)
+	body, _, err := source.Pick(script.StandardFields())
+	if err != nil {
+		return nil, err
 	}
-	if script != defaultScript {
-		return nil, fmt.Errorf("%s: %w: only the default script is built", field, rule.ErrNotStartable)
+	if body == defaultScript {
+		return plain{s.Log}, nil
 	}
-	return &node{s.Log}, nil
+	function, err := source.Prepare(s, script.StandardFields(), script.MessageParameters())
+	if err != nil {
+		return nil, err
+	}
+	return scripted{function, s.Log}, nil
 }
 
-type node struct{ log *slog.Logger }
+// plain logs what the default script would say, without running it. Both nodes log at Debug: what a tenant's devices send
+// must not fill the operator's log.
+type plain struct{ log *slog.Logger }
 
-// Process logs at Debug: what a tenant's devices send must not fill the operator's log.
-func (n *node) Process(ctx context.Context, in *rule.Message, turn *rule.Turn) error {
+// Waits implements rule.Waiter.
+func (plain) Waits() rule.Waits { return rule.ForNothing }
+
+func (n plain) Process(ctx context.Context, in *rule.Message, turn *rule.Turn) error {
 	if n.log.Enabled(ctx, slog.LevelDebug) {
 		n.log.DebugContext(ctx, "rule message", "tenant_id", in.Tenant, "type", in.Type,
 			"data", in.Body.Text(), "metadata", in.Metadata.All())
 	}
+	turn.Emit(rule.Success, in)
+	return nil
+}
+
+// scripted logs what a script says, which is run whatever is logged: a message it fails for goes along Failure at every level.
+type scripted struct {
+	script *script.Function
+	log    *slog.Logger
+}
+
+func (n scripted) Process(ctx context.Context, in *rule.Message, turn *rule.Turn) error {
+	text, err := n.script.Text(ctx, in)
+	if err != nil {
+		return err
+	}
+	n.log.DebugContext(ctx, "rule message", "tenant_id", in.Tenant, "text", text)
 	turn.Emit(rule.Success, in)
 	return nil
 }

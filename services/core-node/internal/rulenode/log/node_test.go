@@ -2,47 +2,77 @@ package log
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"strings"
 	"testing"
 
-	"github.com/sluice-iot/sluice/proto/telemetry"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
+	"github.com/sluice-iot/sluice/services/core-node/internal/rulenode/rulenodetest"
 )
 
 func TestTheMessageIsLoggedAndGoesOn(t *testing.T) {
-	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
-		var text bytes.Buffer
-		services := rule.Services{Log: slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: level}))}
-		node, err := Kind().New(Kind().Default, services)
-		if err != nil {
-			t.Fatal(err)
-		}
-		in, turn := &rule.Message{Body: rule.BodyOf([]telemetry.KeyValue{{Key: "a", Value: telemetry.OfLong(7)}})}, &rule.Turn{}
-		if err := node.Process(t.Context(), in, turn); err != nil {
-			t.Fatal(err)
-		}
-		if logged := strings.Contains(text.String(), `{\"a\":7}`); logged != (level == slog.LevelDebug) {
-			t.Errorf("at level %s the log is %q", level, text.String())
-		}
-		if out := turn.Emissions(); len(out) != 1 || out[0].Relation != rule.Success {
-			t.Errorf("the message goes along %v", out)
+	for _, c := range []struct {
+		name, config, want string
+	}{
+		{"B15 the default script needs no interpreter", "", `{\"a\":7}`},
+		{"the default in TBEL", `{"scriptLang":"TBEL","tbelScript":` + quotedDefault() + `}`, `{\"a\":7}`},
+		{"a script", `{"jsScript":"return 'seven';"}`, "seven"},
+	} {
+		for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
+			t.Run(c.name+" at "+level.String(), func(t *testing.T) {
+				b, text := rulenodetest.New(t), &bytes.Buffer{}
+				b.Services.Log = slog.New(slog.NewTextHandler(text, &slog.HandlerOptions{Level: level}))
+				if c.want == "seven" {
+					b.Scripts.Return(`"seven"`)
+				} else {
+					b.Scripts.Refuse = errors.New("the interpreter is stopped")
+				}
+				out := b.Process(b.Node(Kind(), c.config), b.Message("T", `{"a":7}`, nil))
+				if logged := strings.Contains(text.String(), c.want); logged != (level == slog.LevelDebug) {
+					t.Errorf("the log is %q", text.String())
+				}
+				if len(out.Emitted) != 1 || out.Emitted[0].Relation != rule.Success || out.Emitted[0].Data != `{"a":7}` {
+					t.Errorf("it emits %+v", out.Emitted)
+				}
+			})
 		}
 	}
 }
 
-func TestOnlyTheDefaultScriptStarts(t *testing.T) {
-	for config, want := range map[string]error{
-		`{"jsScript":"return 'x';"}`:                                   rule.ErrNotStartable,
-		`{"scriptLang":"TBEL","jsScript":"","tbelScript":"return 1;"}`: rule.ErrNotStartable,
-	} {
-		if _, err := Kind().New(json.RawMessage(config), rule.Services{}); !errors.Is(err, want) {
-			t.Errorf("%s: %v, want %v", config, err, want)
+func quotedDefault() string {
+	return `"return '\\nIncoming message:\\n' + JSON.stringify(msg) + '\\nIncoming metadata:\\n' + JSON.stringify(metadata);"`
+}
+
+func TestB15_AScriptThatReturnsNoTextFails(t *testing.T) {
+	b := rulenodetest.New(t)
+	node := b.Node(Kind(), `{"jsScript":"return {};"}`)
+	for result, want := range map[string]string{`{}`: "Wrong result type: OBJECT", ``: "Wrong result type: UNDEFINED", `5`: "Wrong result type: NUMBER"} {
+		b.Scripts.Return(result)
+		if why, failed := b.Process(node, b.Message("T", `{}`, nil)).Failed(); !failed || why != want {
+			t.Errorf("%s: failed %v with %q, want %q", result, failed, why, want)
 		}
 	}
-	if _, err := Kind().New(json.RawMessage(`{"scriptLang":"LUA"}`), rule.Services{}); err == nil || errors.Is(err, rule.ErrNotStartable) {
-		t.Errorf("an unknown language: %v", err)
+}
+
+func TestOnlyScriptsThatRunAreWaitedFor(t *testing.T) {
+	b := rulenodetest.New(t)
+	if w, ok := b.Node(Kind(), "").(rule.Waiter); !ok || w.Waits() != rule.ForNothing {
+		t.Error("the default script is waited for")
+	}
+	if _, ok := b.Node(Kind(), `{"jsScript":"return 'x';"}`).(rule.Waiter); ok || Kind().Waits != rule.ForScripts {
+		t.Error("a script is not waited for")
+	}
+}
+
+func TestScriptsThatCannotRun(t *testing.T) {
+	b := rulenodetest.New(t)
+	if _, err := b.New(Kind(), `{"scriptLang":"TBEL","jsScript":"","tbelScript":"return 1;"}`); !errors.Is(err, rule.ErrNotStartable) {
+		t.Errorf("TBEL: %v", err)
+	}
+	for _, config := range []string{`{"scriptLang":"LUA"}`, `{"jsScript":""}`} {
+		if _, err := b.New(Kind(), config); err == nil || errors.Is(err, rule.ErrNotStartable) {
+			t.Errorf("%s: %v", config, err)
+		}
 	}
 }

@@ -20,6 +20,8 @@ func Kind() rule.Kind {
 	return rule.Kind{
 		Class:     "org.thingsboard.rule.engine.filter.TbMsgTypeSwitchNode",
 		Name:      "message type switch",
+		Category:  rule.Filter,
+		Pure:      true,
 		Doc:       doc,
 		Relations: append(slices.Sorted(maps.Values(to)), rule.Other),
 		Default:   json.RawMessage(`{"version":0}`),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-iot/sluice/proto/telemetry"
 	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
+	"github.com/sluice-iot/sluice/services/core-node/internal/rulenode/rulenodetest"
 	"github.com/sluice-iot/sluice/services/core-node/internal/storage"
 )
 
@@ -86,10 +87,6 @@ func TestConfigurationIsRefusedByField(t *testing.T) {
 			t.Errorf("%s: %v, want one naming %s", config, err, field)
 		}
 	}
-	unbuilt := `{"scope":"SERVER_SCOPE","sendAttributesUpdatedNotification":true}`
-	if _, err := Kind().New(json.RawMessage(unbuilt), rule.Services{}); !errors.Is(err, rule.ErrNotStartable) {
-		t.Errorf("%s: %v", unbuilt, err)
-	}
 }
 
 func TestOldConfigurationsAreUpgraded(t *testing.T) {
@@ -105,9 +102,97 @@ func TestOldConfigurationsAreUpgraded(t *testing.T) {
 		if err := errors.Join(json.Unmarshal([]byte(c.config), &got), json.Unmarshal([]byte(c.want), &want)); err != nil {
 			t.Fatal(err)
 		}
-		Kind().Upgrade(c.from, got)
+		Kind().Upgrade(c.from, got, nil)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("from %d: %s", c.from, diff)
+		}
+	}
+}
+
+func TestChangesAreAnnounced(t *testing.T) {
+	const announcing = `"sendAttributesUpdatedNotification":true,"updateAttributesOnlyOnValueChange":`
+	for _, c := range []struct {
+		name, config, scope, saved, event string
+	}{
+		{"A12 only what changed", `{"scope":"SERVER_SCOPE",` + announcing + `true}`, "", `{"b":2,"c":3}`, `{"b":2,"c":3}`},
+		{"everything", `{"scope":"SHARED_SCOPE",` + announcing + `false}`, "", `{"a":1,"b":2,"c":3}`, `{"a":1,"b":2,"c":3}`},
+		{"not of the device's own", `{"scope":"SHARED_SCOPE",` + announcing + `true}`, "CLIENT_SCOPE", `{"a":1,"b":2,"c":3}`, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := rulenodetest.New(t)
+			b.Platform()
+			b.Put(b.Device.Entity(), storage.Server, 5, `{"a":1,"b":9}`)
+			metadata := map[string]string{"scope": c.scope}
+			node := b.Node(Kind(), c.config)
+			first, again := &rule.Turn{}, &rule.Turn{}
+			for _, turn := range []*rule.Turn{first, again} {
+				if err := node.Process(t.Context(), b.Message(rule.PostAttributes, `{"a":1,"b":2,"c":3}`, metadata), turn); err != nil {
+					t.Fatal(err)
+				}
+				for _, s := range turn.Saves() { // what the partition does
+					s.Stamp = s.Time * 1000
+					if err := b.Store.Write(t.Context(), []storage.Write{s.Write}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if diff := cmp.Diff(rulenodetest.OutcomeOf(first), rulenodetest.OutcomeOf(again)); diff != "" {
+				t.Errorf("handled again: %s", diff)
+			}
+			out := rulenodetest.OutcomeOf(first)
+			if len(out.Saved) != 1 || out.Saved[0].Values != c.saved {
+				t.Errorf("saved %+v", out.Saved)
+			}
+			if c.event == "" {
+				if len(out.Emitted) != 1 {
+					t.Errorf("emitted %+v", out.Emitted)
+				}
+				return
+			}
+			event := out.Emitted[0]
+			if !event.Raised || event.Type != rule.AttributesUpdated || event.Data != c.event || event.Metadata["scope"] == "" || event.Originator != b.Device.Entity() {
+				t.Errorf("raised %+v", event)
+			}
+			if first.Emissions()[0].Message.ID != again.Emissions()[0].Message.ID {
+				t.Error("handled again it is another event")
+			}
+			later := b.Message(rule.PostAttributes, `{"a":1,"b":2,"c":3}`, metadata)
+			later.Time++
+			if out := b.Process(node, later); c.config[10:22] == "SERVER_SCOPE" && (len(out.Saved) != 0 || len(out.Emitted) != 1) {
+				t.Errorf("nothing changed: %+v", out)
+			}
+		})
+	}
+}
+
+func TestWhatIsDoneWithAMessage(t *testing.T) {
+	for settings, want := range map[string][]rulenodetest.Saved{
+		`{"type":"WEBSOCKETS_ONLY"}`: {{Values: `{"a":1}`, LiveOnly: true}},
+		`{"type":"ADVANCED","attributes":{"type":"SKIP"},"webSockets":{"type":"SKIP"},"calculatedFields":{"type":"ON_EVERY_MESSAGE"}}`: nil,
+		`{"type":"ADVANCED","attributes":{"type":"DEDUPLICATE","deduplicationIntervalSecs":1},"webSockets":{"type":"SKIP"}}`:           {{Values: `{"a":1}`, Silent: true}},
+	} {
+		b := rulenodetest.New(t)
+		out := b.Process(b.Node(Kind(), `{"scope":"CLIENT_SCOPE","processingSettings":`+settings+`}`), b.Message(rule.PostAttributes, `{"a":1}`, map[string]string{"notifyDevice": "false"}))
+		for i := range want {
+			want[i].Entity, want[i].Scope, want[i].Time = b.Device.Entity(), storage.Client, rulenodetest.NowMillis
+		}
+		if diff := cmp.Diff(want, out.Saved); diff != "" || len(out.Emitted) != 1 {
+			t.Errorf("%s: emitted %v, %s", settings, out.Emitted, diff)
+		}
+	}
+}
+
+func TestOnlyWhoComparesWaits(t *testing.T) {
+	for config, want := range map[string]rule.Waits{
+		`{"scope":"CLIENT_SCOPE","updateAttributesOnlyOnValueChange":true}`:                                          rule.ForNothing,
+		`{"scope":"CLIENT_SCOPE","updateAttributesOnlyOnValueChange":true,"sendAttributesUpdatedNotification":true}`: rule.ForStore,
+	} {
+		node, err := Kind().New(json.RawMessage(config), rule.Services{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := node.(rule.Waiter).Waits(); got != want {
+			t.Errorf("%s waits for %d", config, got)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func TestWhatIsSaved(t *testing.T) {
 			[]storage.Write{{TTL: 5 * time.Second, Values: one}},
 		},
 		{
-			"A31: numeric text", plain,
+			"A31 numeric text", plain,
 			rule.Message{Time: 5, Body: rule.TextBody(`{"x":"12.5"}`)},
 			[]storage.Write{{Time: 5, Values: []telemetry.KeyValue{kv("x", telemetry.OfDouble(12.5))}}},
 		},
@@ -89,14 +89,26 @@ func TestWhatIsSaved(t *testing.T) {
 	}
 }
 
+func TestA32_OtherTypesFail(t *testing.T) {
+	in := rule.Message{Type: rule.AttributesUpdated, Body: rule.TextBody(`{"a":1}`)}
+	if err := build(t, `{}`).Process(t.Context(), &in, &rule.Turn{}); err == nil || !strings.Contains(err.Error(), "Unsupported msg type") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestA31_NullFails(t *testing.T) {
+	in := rule.Message{Type: rule.PostTelemetry, Body: rule.TextBody(`{"x":null}`)}
+	if err := build(t, `{}`).Process(t.Context(), &in, &rule.Turn{}); err == nil || !strings.Contains(err.Error(), "null") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestWhatFails(t *testing.T) {
 	for name, in := range map[string]rule.Message{
-		"another type (A32)": {Type: rule.AttributesUpdated, Body: rule.TextBody(`{"a":1}`)},
-		"null (A31)":         {Type: rule.PostTelemetry, Body: rule.TextBody(`{"x":null}`)},
-		"nothing typed":      {Type: rule.PostTelemetry, Body: rule.BodyOf(nil)},
-		"nothing in text":    {Type: rule.PostTelemetry, Body: rule.TextBody(`{}`)},
-		"no JSON":            {Type: rule.PostTelemetry, Body: rule.TextBody(`hello`)},
-		"a bad TTL":          {Type: rule.PostTelemetry, Metadata: rule.Metadata{}.With("TTL", "-1"), Body: rule.TextBody(`{"a":1}`)},
+		"nothing typed":   {Type: rule.PostTelemetry, Body: rule.BodyOf(nil)},
+		"nothing in text": {Type: rule.PostTelemetry, Body: rule.TextBody(`{}`)},
+		"no JSON":         {Type: rule.PostTelemetry, Body: rule.TextBody(`hello`)},
+		"a bad TTL":       {Type: rule.PostTelemetry, Metadata: rule.Metadata{}.With("TTL", "-1"), Body: rule.TextBody(`{"a":1}`)},
 	} {
 		if err := build(t, `{}`).Process(t.Context(), &in, &rule.Turn{}); err == nil {
 			t.Errorf("%s: no error", name)
@@ -109,6 +121,7 @@ func TestConfigurationIsRefusedByField(t *testing.T) {
 		`{"defaultTTL":-1}`:                                                    "defaultTTL",
 		`{"defaultTTL":"x"}`:                                                   "defaultTTL",
 		`{"processingSettings":{"type":"SOMETIMES"}}`:                          "processingSettings.type",
+		`{"processingSettings":{"type":"DEDUPLICATE"}}`:                        "processingSettings.deduplicationIntervalSecs",
 		`{"processingSettings":{"type":"ADVANCED"}}`:                           "processingSettings.timeseries",
 		`{"processingSettings":{"type":"ADVANCED","timeseries":{"type":"x"}}}`: "processingSettings.timeseries.type",
 	} {
@@ -117,14 +130,11 @@ func TestConfigurationIsRefusedByField(t *testing.T) {
 			t.Errorf("%s: %v, want one naming %s", config, err, field)
 		}
 	}
-	if _, err := Kind().New(json.RawMessage(`{"processingSettings":{"type":"DEDUPLICATE"}}`), rule.Services{}); !errors.Is(err, rule.ErrNotStartable) {
-		t.Errorf("deduplication: %v", err)
-	}
 }
 
 func TestOldConfigurationsAreUpgraded(t *testing.T) {
 	config := map[string]any{"defaultTTL": 0, "skipLatestPersistence": true}
-	Kind().Upgrade(0, config)
+	Kind().Upgrade(0, config, nil)
 	text, err := json.Marshal(config)
 	if err != nil {
 		t.Fatal(err)
@@ -136,5 +146,22 @@ func TestOldConfigurationsAreUpgraded(t *testing.T) {
 	}
 	if s := turn.Saves()[0]; !s.SkipLatest || s.SkipHistory || s.Silent {
 		t.Errorf("upgraded to %s it saves %+v", text, s)
+	}
+}
+
+func TestOneMessageOfAnIntervalIsSaved(t *testing.T) {
+	node := build(t, `{"processingSettings":{"type":"DEDUPLICATE","deduplicationIntervalSecs":60}}`)
+	for i, c := range []struct {
+		at    int64
+		saves int
+	}{{60_000, 1}, {60_001, 0}, {119_999, 0}, {120_000, 1}} {
+		turn := &rule.Turn{}
+		in := &rule.Message{ID: telemetry.MessageID{byte(i)}, Type: rule.PostTelemetry, Time: c.at, Body: rule.TextBody(`[{"a":1},{"a":2}]`)}
+		if err := node.Process(t.Context(), in, turn); err != nil {
+			t.Fatal(err)
+		}
+		if len(turn.Saves()) != 2*c.saves || len(turn.Emissions()) != 1 || turn.Emissions()[0].Relation != rule.Success {
+			t.Errorf("at %d: saves %d, emits %v", c.at, len(turn.Saves()), turn.Emissions())
+		}
 	}
 }

@@ -23,8 +23,9 @@ type Store struct {
 	others      chan struct{} // other requests under way: reads do not queue behind a flood of writes
 	days        *days
 	eras        *eras
-	writers     sync.Pool // of *writer
-	blocks      sync.Pool // of *block
+	writers     sync.Pool    // of *writer
+	blocks      sync.Pool    // of *block
+	lastStamp   atomic.Int64 // of a change of rows
 
 	// before is asked before each request of a document; nil but in tests, where it is the kill.
 	before func() error

@@ -10,7 +10,7 @@ import (
 )
 
 // Version is the version of the schema this code works with.
-const Version = 1
+const Version = 2
 
 // merging is the compaction of what is written with every message: tables of like size are merged, few at
 // a time, deletes and late rows included, and a table in which everything has expired is dropped whole.
@@ -39,6 +39,8 @@ var schema = map[int][]string{1: {
 		PRIMARY KEY (claim)) WITH ` + levelling,
 	`CREATE TABLE IF NOT EXISTS %s.list (tenant blob, kind smallint, id blob, v tinyint,
 		PRIMARY KEY ((tenant, kind), id)) WITH ` + levelling,
+}, 2: {
+	`CREATE TABLE IF NOT EXISTS %s.rows (grp blob, key blob, v blob, PRIMARY KEY (grp, key)) WITH ` + merging,
 }}
 
 const versionTable = `CREATE TABLE IF NOT EXISTS %s.schema_version (id int PRIMARY KEY, version int)`

@@ -79,3 +79,5 @@ func backend() storagetest.Backend {
 }
 
 func TestTelemetry(t *testing.T) { storagetest.Telemetry(t, backend()) }
+
+func TestRows(t *testing.T) { storagetest.Rows(t, backend()) }

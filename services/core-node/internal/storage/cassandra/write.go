@@ -134,7 +134,7 @@ func (s *Store) check(w *storage.Write) error {
 	switch {
 	case w.Entity.Type < 0 || w.Entity.Type > math.MaxUint8:
 		return fmt.Errorf("%w: entity type %d", storage.ErrInvalid, w.Entity.Type)
-	case w.Scope > storage.Server:
+	case w.Scope > storage.RuleNode:
 		return fmt.Errorf("%w: scope %d", storage.ErrInvalid, w.Scope)
 	case w.TTL < 0:
 		return fmt.Errorf("%w: time to live %v", storage.ErrInvalid, w.TTL)

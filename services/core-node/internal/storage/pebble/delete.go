@@ -128,7 +128,7 @@ func (s *Store) sweepOnAndOn(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
+			if err := errors.Join(s.sweep(ctx), s.sweepRows(ctx)); err != nil && ctx.Err() == nil {
 				s.options.Log.Warn("expired rows could not be removed; the next sweep tries again", "err", err)
 			}
 		}

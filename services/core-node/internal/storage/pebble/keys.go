@@ -20,6 +20,8 @@ const (
 	tableAttributes = 'a' // entity scope key → value
 	tableDocuments  = 'e' // tenant type id → document
 	tableClaims     = 'u' // claim → tenant type id
+	tableRows       = 'r' // group key → expiry, body
+	tableRowExpiry  = 'y' // expiry, key of tableRows: when to look at a row again
 )
 
 const (

@@ -62,3 +62,5 @@ func killed(t *testing.T, prepare, do func(storage.Store)) iter.Seq[storage.Stor
 func TestTelemetry(t *testing.T) { storagetest.Telemetry(t, backend()) }
 
 func TestEntities(t *testing.T) { storagetest.Entities(t, backend()) }
+
+func TestRows(t *testing.T) { storagetest.Rows(t, backend()) }

@@ -93,7 +93,7 @@ func latestRule(t *testing.T, s storage.Store, _ *Clock) {
 
 func scopes(t *testing.T, s storage.Store, _ *Clock) {
 	e := device()
-	all := []storage.Scope{storage.Client, storage.Shared, storage.Server}
+	all := []storage.Scope{storage.Client, storage.Shared, storage.Server, storage.RuleNode}
 	for i, scope := range all {
 		write(t, s, storage.Write{Entity: e, Scope: scope, Time: int64(i), Stamp: 1, Values: []telemetry.KeyValue{long("k", int64(i)), text("other", "x")}})
 	}

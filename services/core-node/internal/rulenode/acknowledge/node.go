@@ -1,0 +1,35 @@
+// Package acknowledge lets nothing that happens later repeat a message.
+package acknowledge
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+
+	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
+)
+
+//go:embed doc.md
+var doc string
+
+// Kind describes the node.
+func Kind() rule.Kind {
+	return rule.Kind{
+		Class:     "org.thingsboard.rule.engine.flow.TbAckNode",
+		Name:      "acknowledge",
+		Category:  rule.Flow,
+		Doc:       doc,
+		Relations: []rule.Relation{rule.Success},
+		Default:   json.RawMessage(`{}`),
+		Schema:    json.RawMessage(`{"type":"object"}`),
+		New:       func(json.RawMessage, rule.Services) (rule.Node, error) { return node{}, nil },
+	}
+}
+
+type node struct{}
+
+func (node) Process(_ context.Context, in *rule.Message, turn *rule.Turn) error {
+	turn.Final()
+	turn.Emit(rule.Success, in)
+	return nil
+}

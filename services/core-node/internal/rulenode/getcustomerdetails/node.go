@@ -1,0 +1,59 @@
+// Package getcustomerdetails puts the address of the originator's customer into messages.
+package getcustomerdetails
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+
+	"github.com/sluice-iot/sluice/services/core-node/internal/rule"
+	"github.com/sluice-iot/sluice/services/core-node/internal/rulenode/contactdetails"
+	"github.com/sluice-iot/sluice/services/core-node/internal/rulenode/subject"
+)
+
+//go:embed doc.md
+var doc string
+
+// Kind describes the node.
+func Kind() rule.Kind {
+	return rule.Kind{
+		Class:     "org.thingsboard.rule.engine.metadata.TbGetCustomerDetailsNode",
+		Name:      "customer details",
+		Category:  rule.Enrichment,
+		Doc:       doc,
+		Relations: []rule.Relation{rule.Success},
+		Version:   1,
+		Default:   json.RawMessage(contactdetails.Default),
+		Schema:    json.RawMessage(contactdetails.Schema),
+		Waits:     rule.ForStore,
+		Upgrade:   func(_ int, config map[string]any, _ *rule.NodeEntry) { contactdetails.Upgrade(config) },
+		New:       newNode,
+	}
+}
+
+type node struct {
+	details  *contactdetails.Details
+	services rule.Services
+}
+
+func newNode(raw json.RawMessage, s rule.Services) (rule.Node, error) {
+	var c contactdetails.Config
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, err
+	}
+	details, err := c.Compile(s)
+	return &node{details, s}, err
+}
+
+func (n *node) Process(ctx context.Context, in *rule.Message, turn *rule.Turn) error {
+	customer, err := subject.CustomerOf(ctx, n.services, in.Originator)
+	if err != nil {
+		return err
+	}
+	out, err := n.details.Enrich(ctx, in, customer.Entity(), "customer_")
+	if err != nil {
+		return err
+	}
+	turn.Emit(rule.Success, out)
+	return nil
+}
