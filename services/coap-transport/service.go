@@ -1,19 +1,22 @@
-// Package coaptransport is the door for devices that speak CoAP over UDP (RFC 7252): they post
-// telemetry and attributes, and read attributes. See DESIGN.md.
+// Package coaptransport is the door for devices that speak CoAP over UDP (RFC 7252), plain or over DTLS. See DESIGN.md.
 package coaptransport
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sluice-iot/sluice/process"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/exchange"
-	"github.com/sluice-iot/sluice/services/coap-transport/internal/listener"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/observe"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/resource"
 	"github.com/sluice-iot/sluice/transport"
+	"github.com/sluice-iot/sluice/transport/certificate"
 )
 
 // Service is a running CoAP transport.
@@ -21,18 +24,22 @@ type Service struct {
 	config    Config
 	started   time.Time
 	metrics   *metrics
-	listener  *listener.Listener
+	doors     doors
 	table     *exchange.Table
 	resources *resource.Resources
-	alarm     chan struct{} // the table needs Expire earlier than it said
+	relations *observe.Relations
+	// certificates are those of secured connections; nil: none.
+	certificates *certificate.Store
+	alarm        chan struct{} // the table needs Expire earlier than it said
 }
 
 // Platform is what the service needs of the platform. *transport.Transport is the one
 // implementation; a process has one, whatever its protocols, so it is handed in.
 type Platform interface {
-	transport.CachedAuthenticator
-	transport.Uplinks
-	transport.AttributeReader
+	resource.Platform
+	transport.Sessions
+	transport.Formats
+	transport.SharedKeys
 }
 
 // New binds the listener. platform must work until Run has returned.
@@ -45,61 +52,75 @@ func New(c Config, platform Platform, env process.Env) (*Service, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	s := &Service{config: c, started: time.Now(), metrics: counts, alarm: make(chan struct{}, 1)}
-	if c.Listen == "" {
-		return s, nil
-	}
-	s.listener, err = listener.Open(listener.Options{
-		Address:       c.Listen,
-		DatagramBytes: min(c.MaxPayloadBytes+optionsAllowance, maxDatagram),
-		Batch:         c.Batch, OutboxBytes: c.OutboxBytes, ReceiveBufferBytes: c.ReceiveBufferBytes,
-	}, counts)
-	if err != nil {
+	if err := s.listen(platform, env); err != nil {
 		return nil, err
 	}
-	retryAfter := uint32(c.RetryAfter / time.Second)
-	s.table = exchange.New(exchange.Limits{
-		InHand: c.InHand, Remembered: c.Remembered, Retransmitting: c.Retransmitting,
-		Piggyback: c.PiggybackTimeout, RetryAfter: retryAfter,
-	}, s.listener, counts, s.ring)
-	s.resources = resource.New(platform, resource.Limits{
-		PayloadBytes: c.MaxPayloadBytes, AnswerBytes: c.MaxAnswerBytes,
-		Waiting: c.Waiting, Patience: c.Patience, RetryAfter: retryAfter,
-	}, counts, s.now)
+	s.build(platform, &s.doors)
 	return s, nil
 }
 
 // Addr is the address bound, with the port that was picked; "" when there is no listener.
 func (s *Service) Addr() string {
-	if s.listener == nil {
+	if s.doors.plain == nil {
 		return ""
 	}
-	return s.listener.Addr()
+	return s.doors.plain.Addr()
 }
+
+// DTLSAddr is the same for secured connections.
+func (s *Service) DTLSAddr() string {
+	if s.doors.secure == nil {
+		return ""
+	}
+	return s.doors.secure.Addr()
+}
+
+// certificateCheck is how often the certificates' files are looked at.
+const certificateCheck = 3 * time.Second
 
 // Run serves devices until ctx ends, then drains: reads no more, answers what is in hand within
 // the drain timeout, closes the sockets.
 func (s *Service) Run(ctx context.Context) error {
-	if s.listener == nil {
+	if s.doors == (doors{}) {
 		<-ctx.Done()
 		return nil
 	}
-	stop := context.AfterFunc(ctx, s.listener.StopReading)
-	defer stop()
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
-	kept := make(chan struct{})
-	go func() {
-		defer close(kept)
-		s.keepTime(keeping)
-	}()
-	readErr := s.listener.Read(s.handle)
+	var keepers sync.WaitGroup
+	keepers.Go(func() { s.keepTime(keeping) })
+	if s.certificates != nil {
+		keepers.Go(func() { s.certificates.Run(keeping, certificateCheck) })
+	}
+	err := s.read(ctx)
 	s.drain()
 	stopKeeping()
-	<-kept
-	if err := s.listener.Close(); readErr == nil {
-		readErr = err
+	keepers.Wait()
+	return errors.Join(err, s.close())
+}
+
+// read serves all sockets until ctx ends, or one fails.
+func (s *Service) read(ctx context.Context) error {
+	readers, ctx := errgroup.WithContext(ctx)
+	if l := s.doors.plain; l != nil {
+		defer context.AfterFunc(ctx, l.StopReading)()
+		readers.Go(func() error { return l.Read(s.handle) })
 	}
-	return readErr
+	if l := s.doors.secure; l != nil {
+		defer context.AfterFunc(ctx, l.StopReading)()
+		readers.Go(func() error { return l.Read(s.handle) })
+	}
+	return readers.Wait()
+}
+
+func (s *Service) close() (err error) {
+	if s.doors.secure != nil {
+		err = s.doors.secure.Close()
+	}
+	if s.doors.plain != nil {
+		err = errors.Join(err, s.doors.plain.Close())
+	}
+	return err
 }
 
 func (s *Service) now() time.Duration { return time.Since(s.started) }
@@ -169,6 +190,7 @@ func (s *Service) keepTime(ctx context.Context) {
 // bus is waited for, since it may be stored already.
 func (s *Service) drain() {
 	s.resources.Close()
+	s.relations.Close()
 	deadline := time.NewTimer(s.config.DrainTimeout)
 	defer deadline.Stop()
 	poll := time.NewTicker(5 * time.Millisecond)

@@ -21,9 +21,11 @@ import (
 // door is a running service with the device of token T.
 type door struct {
 	*transporttest.Rig
-	base   string
-	device *transporttest.Device
-	client *http.Client
+	base    string
+	device  *transporttest.Device
+	client  *http.Client
+	stop    func() // of the service; it may be called early
+	service *Service
 }
 
 func openDoor(t testing.TB, change func(*Config), limits func(*transport.Config)) *door {
@@ -34,11 +36,11 @@ func openDoor(t testing.TB, change func(*Config), limits func(*transport.Config)
 	}
 	d := &door{Rig: transporttest.Start(t, limits), client: &http.Client{Transport: &http.Transport{}}}
 	d.device = d.Core.AddDevice("T")
-	var stop func()
-	d.base, stop = serve(t, c, d.Rig.Transport)
+	d.service, d.stop = run(t, c, d.Rig.Transport)
+	d.base = "http://" + d.service.Addr() + "/api/v1/"
 	t.Cleanup(func() {
 		d.client.CloseIdleConnections()
-		stop()
+		d.stop()
 	})
 	return d
 }
@@ -58,14 +60,20 @@ func (d *door) do(t testing.TB, method, path, contentType string, body io.Reader
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
+	return d.send(t, request)
+}
+
+func (d *door) send(t testing.TB, request *http.Request) answer {
+	t.Helper()
 	response, err := d.client.Do(request)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return answer{}
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	return answer{response.StatusCode, string(text), response.Header}
 }

@@ -15,7 +15,6 @@ require (
 	github.com/maypok86/otter/v2 v2.4.0 // indirect
 	github.com/redis/go-redis/v9 v9.23.0 // indirect
 	github.com/segmentio/kafka-go v0.4.51 // indirect
-	github.com/twmb/franz-go/pkg/kadm v1.19.0 // indirect
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect
@@ -51,3 +50,7 @@ replace (
 	github.com/sluice-iot/sluice/tests => ../../tests
 	github.com/sluice-iot/sluice/transport => ../../transport
 )
+
+replace github.com/sluice-iot/sluice/services/js-executor => ../../services/js-executor
+
+replace github.com/sluice-iot/sluice/examples/csv-transport => ../../examples/csv-transport

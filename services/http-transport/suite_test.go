@@ -47,6 +47,12 @@ func defaults(t testing.TB) Config {
 // serve runs the service; stop returns once it has drained.
 func serve(t testing.TB, c Config, platform Platform) (base string, stop func()) {
 	t.Helper()
+	s, stop := run(t, c, platform)
+	return "http://" + s.Addr() + "/api/v1/", stop
+}
+
+func run(t testing.TB, c Config, platform Platform) (s *Service, stop func()) {
+	t.Helper()
 	s, err := New(c, platform, process.Env{Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +64,7 @@ func serve(t testing.TB, c Config, platform Platform) (base string, stop func())
 			t.Errorf("run: %v", err)
 		}
 	})
-	return "http://" + s.Addr() + "/api/v1/", func() {
+	return s, func() {
 		cancel()
 		running.Wait()
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/certificate/certificatetest"
+	"github.com/sluice-iot/sluice/transport/certificate/certificatetest"
 )
 
 // TestDrainReasons: what MQTT 5 clients are told is a setting.

@@ -112,18 +112,6 @@ func TestM41UnknownTopic(t *testing.T) {
 	r.Uplinks(t, 0)
 }
 
-func TestTopicsNotServedYet(t *testing.T) {
-	r := start(t, nil)
-	r.Core.AddDevice("T")
-	for _, topic := range []string{"v1/devices/me/rpc/request/1", "v1/devices/me/claim", "v2/fw/request/1/chunk/0", "v1/gateway/telemetry"} {
-		c := login(t, r.service.Addr(), v5, "T")
-		c.publish(1, topic, `{"t":1}`)
-		c.expectReason(packets.Puback, 0x83)
-		c.alive()
-	}
-	r.Uplinks(t, 0)
-}
-
 func TestM42WildcardInTopic(t *testing.T) {
 	r := start(t, nil)
 	r.Core.AddDevice("T")

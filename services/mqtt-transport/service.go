@@ -4,6 +4,7 @@ package mqtttransport
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,11 +16,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sluice-iot/sluice/process"
-	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/certificate"
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/gateway"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/listener"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/proxy"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/session"
 	"github.com/sluice-iot/sluice/transport"
+	"github.com/sluice-iot/sluice/transport/certificate"
 )
 
 // Service is a running MQTT transport.
@@ -38,9 +40,10 @@ type Service struct {
 // implementation; a process has one, whatever its protocols, so it is handed in.
 type Platform interface {
 	transport.Authenticator
-	transport.Uplinks
-	transport.AttributeReader
-	transport.Sessions
+	transport.Provisioner
+	transport.Packages
+	transport.Formats
+	gateway.Platform
 }
 
 // New binds the listeners; nobody is served before Run. platform must work until Run has returned.
@@ -64,7 +67,14 @@ func New(c Config, platform Platform, env process.Env) (*Service, error) {
 	hub := session.NewHub(session.Rules{
 		ConnectBytes: c.ConnectBytes, PacketBytes: c.PacketBytes, InFlight: c.InFlight, OutputBytes: c.OutputBytes,
 		AttributeReads: c.AttributeReads, ConnectTimeout: c.ConnectTimeout, Inactivity: c.Inactivity,
-		Farewell: farewell,
+		Waiting: c.Waiting, Unacknowledged: c.Unacknowledged, Downloads: c.Downloads, PackageBytes: c.PackageBytes,
+		Farewell:           farewell,
+		GatewayOutputBytes: c.GatewayOutputBytes,
+		Gateways: gateway.Bounds{
+			Devices: c.GatewayDevices, QueuedBytes: c.GatewayQueuedBytes, Openings: c.GatewayOpenings, Reads: c.GatewayReads,
+			Connectors: c.GatewayConnectors, Notices: c.GatewayNotices, Closings: c.GatewayClosings,
+			OpenTimeout: c.ConnectTimeout, MetricsEvery: c.GatewayMetrics, ActivityEvery: c.GatewayActivity,
+		},
 	}, platform, sessions, log)
 	s := &Service{config: c, server: listener.New(listener.Options{
 		Connections: c.Connections, Refusals: c.Refusals,
@@ -74,7 +84,7 @@ func New(c Config, platform Platform, env process.Env) (*Service, error) {
 		return nil, fmt.Errorf("proxy-trusted: %w", err)
 	}
 	if c.TLSCertificates != "" {
-		metrics, err := certificate.NewMetrics(env.Metrics)
+		metrics, err := certificate.NewMetrics(env.Metrics, "mqtt_transport")
 		if err != nil {
 			return nil, err
 		}
@@ -176,6 +186,7 @@ func (s *Service) serveTLS(ctx context.Context) error {
 	defer looking.Wait()
 	entry := s.entry
 	entry.TLS = s.certificates.Config()
+	entry.TLS.ClientAuth = tls.RequestClientCert // who has none shows a token; who shows one is looked up by it, whoever signed it
 	return s.server.Serve(ctx, s.secure, entry)
 }
 

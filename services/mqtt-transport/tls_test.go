@@ -6,7 +6,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/certificate/certificatetest"
+	"github.com/sluice-iot/sluice/transport/certificate/certificatetest"
 )
 
 // startTLS starts a service that also listens for TLS, and returns the folder of its certificates.

@@ -15,8 +15,8 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
-	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/certificate/certificatetest"
 	"github.com/sluice-iot/sluice/transport"
+	"github.com/sluice-iot/sluice/transport/certificate/certificatetest"
 	"github.com/sluice-iot/sluice/transport/transporttest"
 )
 

@@ -21,57 +21,18 @@ const (
 	Lifetime = 247 * time.Second
 )
 
-// Endpoint is where a datagram came from: the peer, and which of our sockets it reached.
+// Endpoint is where a datagram came from: the peer, and which of our sockets it reached. A secured connection is an endpoint of its
+// own wherever its peer's address moves: then Session is its number, and the rest is empty.
 type Endpoint struct {
-	Peer   netip.AddrPort
-	Socket int
+	Peer    netip.AddrPort
+	Socket  int
+	Session uint64
 }
 
 // Sink takes the datagrams to be sent. It is called with the table locked: it must not block,
 // nor call back. It does not keep datagram.
 type Sink interface {
 	Send(to Endpoint, datagram []byte)
-}
-
-// Answer is a response before the message layer gave it its form.
-type Answer struct {
-	Code    packet.Code
-	Payload []byte
-	// HasFormat says that ContentFormat is sent (RFC 7252 §12.3).
-	HasFormat     bool
-	ContentFormat uint32
-	// MaxAge in seconds is sent when not zero: with 5.03 and 4.29, when to try again.
-	MaxAge uint32
-	// HasBlock1 echoes the request's Block1 (RFC 7959 §2.3).
-	HasBlock1 bool
-	Block1    uint32
-	// Size1 is sent when not zero: with 4.13, the largest payload taken.
-	Size1 uint32
-	// Remember says that the request had an effect, so that its retransmission gets this answer
-	// again; otherwise it would be handled anew, with the same result.
-	Remember bool
-}
-
-// appendTo appends the answer's options and payload after a header.
-func (a Answer) appendTo(dst []byte) []byte {
-	var last packet.Option
-	add := func(o packet.Option, value uint32) {
-		dst = packet.AppendUint(dst, last, o, value)
-		last = o
-	}
-	if a.HasFormat {
-		add(packet.ContentFormat, a.ContentFormat)
-	}
-	if a.MaxAge != 0 {
-		add(packet.MaxAge, a.MaxAge)
-	}
-	if a.HasBlock1 {
-		add(packet.Block1, a.Block1)
-	}
-	if a.Size1 != 0 {
-		add(packet.Size1, a.Size1)
-	}
-	return packet.AppendPayload(dst, a.Payload)
 }
 
 // key names a message for as long as Lifetime (RFC 7252 §4.4).
@@ -112,6 +73,9 @@ type Exchange struct {
 
 // Endpoint returns whom the request came from.
 func (x *Exchange) Endpoint() Endpoint { return x.endpoint }
+
+// Token returns the request's token, by which the peer knows the answers.
+func (x *Exchange) Token() string { return string(x.token[:x.tokenSize]) }
 
 // list holds exchanges in order of due; all of a list have the same delay, so the end is the latest.
 type list struct {

@@ -36,7 +36,7 @@ func (b *bench) Unacknowledged()                  { b.unacknowledged++ }
 
 func newBench(t *testing.T, change func(*Limits)) *bench {
 	t.Helper()
-	limits := Limits{InHand: 10, Remembered: 10, Retransmitting: 10, Piggyback: 500 * ms, RetryAfter: 5}
+	limits := Limits{InHand: 10, Remembered: 10, Retransmitting: 10, RememberedBytes: 1 << 20, Piggyback: 500 * ms, RetryAfter: 5}
 	if change != nil {
 		change(&limits)
 	}
@@ -420,4 +420,26 @@ func BenchmarkExchange(b *testing.B) {
 		m.ID++
 		table.Receive(0, peer, d, m).Answer(0, created)
 	}
+}
+
+// TestABlockOfSeveralProvesByAPing: there are clients that fetch no further blocks of a response that comes apart.
+func TestABlockOfSeveralProvesByAPing(t *testing.T) {
+	var reached []Endpoint
+	b := newBench(t, func(l *Limits) { l.Reached = func(e Endpoint) { reached = append(reached, e) } })
+	x := b.receive(peer, request(packet.Confirmable, packet.Get, 7, "a"))
+	x.Answer(b.now, Answer{Code: packet.Content, HasBlock2: true, Separate: true})
+	ping, err := packet.Parse(b.sent[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.expect("CON 0.00", "ACK 2.05 #7")
+	if len(reached) != 0 {
+		t.Errorf("%v is known before it answered", reached)
+	}
+	b.receive(peer, empty(packet.Reset, ping.ID))
+	if len(reached) != 1 || reached[0] != peer {
+		t.Errorf("%v is known", reached)
+	}
+	b.after(100 * sec)
+	b.expect()
 }

@@ -44,7 +44,7 @@ func FuzzTable(f *testing.F) {
 		for range 10 {
 			b.after(Lifetime)
 		}
-		if left := len(b.table.exchanges) + len(b.table.separate.byKey) + b.table.waiting.length + b.table.remembered.length; left != 0 {
+		if left := len(b.table.exchanges) + len(b.table.own.byKey) + b.table.waiting.length + b.table.remembered.length; left != 0 {
 			t.Errorf("%d things left", left)
 		}
 		if _, ok := b.table.Expire(b.now); ok {
@@ -62,7 +62,7 @@ func check(t *testing.T, b *bench, open int) {
 	if table.remembered.length > 3 || len(table.exchanges) > 4+3 {
 		t.Fatalf("%d remembered, %d held", table.remembered.length, len(table.exchanges))
 	}
-	if len(table.separate.queue) > 2 || len(table.separate.queue) != len(table.separate.byKey) {
-		t.Fatalf("%d separate responses queued, %d known", len(table.separate.queue), len(table.separate.byKey))
+	if len(table.own.queue) > 2 || len(table.own.queue) != len(table.own.byKey) {
+		t.Fatalf("%d separate responses queued, %d known", len(table.own.queue), len(table.own.byKey))
 	}
 }

@@ -2,7 +2,6 @@ package exchange
 
 import (
 	"hash/maphash"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -24,6 +23,11 @@ type Limits struct {
 	Piggyback time.Duration
 	// RetryAfter, in seconds, is the Max-Age of the Table's own 5.03.
 	RetryAfter uint32
+	// RememberedBytes bounds the replies of the remembered; at the bound, too, the oldest is forgotten.
+	RememberedBytes int
+	// Reached, which may be nil, is told that a peer acknowledged a message of ours, so that it is where it says. It is called without
+	// the table's lock.
+	Reached func(Endpoint)
 }
 
 // Counts are what a Table counts; each method must be safe for concurrent use and must not block.
@@ -51,7 +55,9 @@ type Table struct {
 	waiting    list // confirmable, phase waiting, due: acknowledge
 	inHand     int
 	remembered list // phase answered, due: forget
-	separate   separates
+	replyBytes int  // of the remembered
+	own        ownMessages
+	ended      []ended // outcomes to be told of when the lock is free
 	scratch    []byte
 	// alarm is when Expire is next called for; earlier work rings wake.
 	alarm time.Duration
@@ -68,7 +74,7 @@ func New(limits Limits, sink Sink, counts Counts, wake func()) *Table {
 		limits: limits, sink: sink, counts: counts, wake: wake,
 		seed:      maphash.MakeSeed(),
 		exchanges: map[key]*Exchange{},
-		separate:  separates{byKey: map[key]*separate{}},
+		own:       ownMessages{byKey: map[key]*ownMessage{}},
 		alarm:     never,
 	}
 }
@@ -77,11 +83,17 @@ func New(limits Limits, sink Sink, counts Counts, wake func()) *Table {
 // request, which the caller then answers; everything else is dealt with here and returns nil.
 func (t *Table) Receive(now time.Duration, from Endpoint, datagram []byte, m packet.Message) *Exchange {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	x := t.receive(now, from, datagram, m)
+	t.unlock()
+	return x
+}
+
+func (t *Table) receive(now time.Duration, from Endpoint, datagram []byte, m packet.Message) *Exchange {
 	switch {
-	case m.Type == packet.Acknowledgement || m.Type == packet.Reset:
-		t.separate.remove(key{from, m.ID})
-		return nil
+	case m.Type == packet.Acknowledgement:
+		t.end(key{from, m.ID}, Acknowledged)
+	case m.Type == packet.Reset:
+		t.end(key{from, m.ID}, Rejected)
 	case m.Code.IsRequest():
 		return t.request(now, from, datagram, m)
 	case m.Type == packet.Confirmable: // a ping, or a response nobody asked for (RFC 7252 §4.2, §4.3)
@@ -156,6 +168,7 @@ func (t *Table) drop(x *Exchange) {
 		t.waiting.remove(x)
 	case x.phase == answered:
 		t.remembered.remove(x)
+		t.replyBytes -= len(x.reply)
 	}
 	x.phase = superseded
 	delete(t.exchanges, x.key)
@@ -183,6 +196,10 @@ func (t *Table) settle(now time.Duration, x *Exchange, a Answer) {
 		return
 	case x.phase == acknowledged:
 		t.respondSeparately(now, x, a)
+	case x.confirmable && a.Separate && !(a.HasBlock2 && t.probe(now, x)):
+		t.waiting.remove(x)
+		t.acknowledgeEmpty(x)
+		t.respondSeparately(now, x, a)
 	default:
 		t.respond(x, a)
 		if x.confirmable {
@@ -196,7 +213,8 @@ func (t *Table) settle(now time.Duration, x *Exchange, a Answer) {
 	}
 	x.phase, x.due = answered, now+Lifetime
 	t.remembered.push(x)
-	if t.remembered.length > t.limits.Remembered {
+	t.replyBytes += len(x.reply)
+	for t.remembered.length > t.limits.Remembered || t.replyBytes > t.limits.RememberedBytes && t.remembered.length > 1 {
 		t.counts.Forgotten()
 		t.drop(t.remembered.first)
 	}
@@ -211,27 +229,20 @@ func (t *Table) respond(x *Exchange, a Answer) {
 		kind, id = packet.NonConfirmable, t.ownID(x)
 	}
 	t.scratch = packet.AppendHeader(t.scratch[:0], kind, a.Code, id, x.token[:x.tokenSize])
-	t.scratch = a.appendTo(t.scratch)
+	t.scratch = a.Append(t.scratch)
 	t.sink.Send(x.endpoint, t.scratch)
 }
 
+// probe pings the peer of x, so that its reset shows that it is where it says; false: too many messages of ours wait already.
+func (t *Table) probe(now time.Duration, x *Exchange) bool {
+	if len(t.own.queue) >= t.limits.Retransmitting {
+		return false
+	}
+	return t.transmit(now, Notice{To: x.endpoint, ID: t.ownID(x), Confirmable: true})
+}
+
 func (t *Table) respondSeparately(now time.Duration, x *Exchange, a Answer) {
-	kind := packet.Confirmable
-	if len(t.separate.queue) >= t.limits.Retransmitting {
-		kind = packet.NonConfirmable
-	}
-	id := t.ownID(x)
-	t.scratch = packet.AppendHeader(t.scratch[:0], kind, a.Code, id, x.token[:x.tokenSize])
-	t.scratch = a.appendTo(t.scratch)
-	t.sink.Send(x.endpoint, t.scratch)
-	if kind == packet.Confirmable {
-		timeout := ackTimeout + rand.N(ackRandom)
-		t.separate.add(&separate{
-			key: key{x.endpoint, id}, datagram: append([]byte(nil), t.scratch...),
-			timeout: timeout, due: now + timeout,
-		})
-		t.ring(now + timeout)
-	}
+	t.transmit(now, Notice{To: x.endpoint, Token: x.token[:x.tokenSize], ID: t.ownID(x), Confirmable: true, Answer: a})
 }
 
 // ownID is the message id of the one message of ours that x may cause beside its

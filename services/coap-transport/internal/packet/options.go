@@ -9,9 +9,10 @@ import (
 // message (RFC 7252 §5.4.1).
 type Option uint16
 
-// The options that are read or written here (RFC 7252 §12.2; 6: RFC 7641; 23, 27: RFC 7959).
+// The options that are read or written here (RFC 7252 §12.2; 6: RFC 7641; 23, 27, 28: RFC 7959; 252, 292: RFC 9175).
 const (
 	URIHost       Option = 3
+	ETag          Option = 4
 	Observe       Option = 6
 	URIPort       Option = 7
 	URIPath       Option = 11
@@ -21,9 +22,12 @@ const (
 	Accept        Option = 17
 	Block2        Option = 23
 	Block1        Option = 27
+	Size2         Option = 28
 	ProxyURI      Option = 35
 	ProxyScheme   Option = 39
 	Size1         Option = 60
+	Echo          Option = 252
+	RequestTag    Option = 292
 )
 
 // Critical reports whether a message with this option must be refused by who does not know it.
@@ -128,3 +132,18 @@ func (b Block) Value() uint32 {
 
 // Size is how many bytes a block has.
 func (b Block) Size() int { return 1 << (b.Exponent + 4) }
+
+// The smallest and the largest exponent of a block.
+const (
+	MinExponent = 0
+	MaxExponent = 6
+)
+
+// ExponentOf returns the exponent of the largest block that has at most size bytes, the smallest one's at least.
+func ExponentOf(size int) uint8 {
+	e := uint8(MaxExponent)
+	for e > MinExponent && 1<<(e+4) > size {
+		e--
+	}
+	return e
+}

@@ -18,7 +18,7 @@ const (
 // Code is a method or response code: three bits of class, five of detail (RFC 7252 §12.1).
 type Code uint8
 
-// The codes that are read or written here (RFC 7252 §12.1; 4.08: RFC 7959 §2.9.2; 4.29: RFC 8516).
+// The codes that are read or written here (RFC 7252 §12.1; 2.31, 4.08: RFC 7959 §2.9; 4.29: RFC 8516).
 const (
 	Empty  Code = 0
 	Get    Code = 1
@@ -27,7 +27,10 @@ const (
 	Delete Code = 4
 
 	Created              Code = 2<<5 | 1
+	Deleted              Code = 2<<5 | 2
+	Valid                Code = 2<<5 | 3
 	Content              Code = 2<<5 | 5
+	Continue             Code = 2<<5 | 31
 	BadRequest           Code = 4 << 5
 	Unauthorized         Code = 4<<5 | 1
 	BadOption            Code = 4<<5 | 2
@@ -73,6 +76,15 @@ type Message struct {
 	Token   []byte
 	Options Options
 	Payload []byte
+}
+
+// Size is how many bytes the message has.
+func (m Message) Size() int {
+	size := HeaderSize + len(m.Token) + len(m.Options)
+	if len(m.Payload) > 0 {
+		size += 1 + len(m.Payload)
+	}
+	return size
 }
 
 // AppendHeader appends a message's header and token; options and payload may follow.

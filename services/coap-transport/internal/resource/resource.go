@@ -1,5 +1,5 @@
-// Package resource is what CoAP devices find here: telemetry to post, attributes to post and to
-// read. It answers each exchange once, and an uplink only when the bus has it.
+// Package resource is what CoAP devices find here: telemetry and attributes to post, attributes to read and to observe, requests
+// both ways, claims, credentials, firmware. It answers each exchange once, and an uplink only when the bus has it.
 package resource
 
 import (
@@ -9,8 +9,11 @@ import (
 	"time"
 
 	"github.com/sluice-iot/sluice/proto/fault"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/block"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/exchange"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/observe"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/reach"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/route"
 	"github.com/sluice-iot/sluice/transport"
 )
@@ -18,18 +21,27 @@ import (
 // origin is how uplinks of this transport are marked.
 var origin = transport.Origin{Transport: "COAP"}
 
-// Platform is what the resources need of the platform.
-type Platform interface {
+// Devices is what the platform does for devices that tell and read values.
+type Devices interface {
 	transport.CachedAuthenticator
 	transport.Uplinks
 	transport.AttributeReader
 }
 
+// Platform is what the resources need of the platform.
+type Platform interface {
+	Devices
+	transport.RPCs
+	transport.Claims
+	transport.Provisioner
+	transport.Packages
+}
+
 // Limits bound what one request, and all that wait, may take.
 type Limits struct {
-	// PayloadBytes is the largest payload taken; a larger one is answered 4.13.
-	PayloadBytes int
-	// AnswerBytes is the largest payload sent; a larger answer is refused with 5.01, as it would need blocks.
+	// PayloadBytes is the largest payload taken in one datagram, UploadBytes in several; a larger one is answered 4.13.
+	PayloadBytes, UploadBytes int
+	// AnswerBytes is the largest payload sent in one datagram; a larger one goes in blocks.
 	AnswerBytes int
 	// Waiting is how many requests may wait at once for the core or for room on the bus; the
 	// next is answered 5.03.
@@ -38,6 +50,8 @@ type Limits struct {
 	Patience time.Duration
 	// RetryAfter, in seconds, is the Max-Age of 5.03 and 4.29.
 	RetryAfter uint32
+	// Packages is how many devices' packages are remembered while they are fetched in blocks.
+	Packages int
 }
 
 // Counts are what the resources count; its methods must be safe for concurrent use.
@@ -48,13 +62,26 @@ type Counts interface {
 	Panicked(what any)
 }
 
+// Parts are what the resources work with.
+type Parts struct {
+	Platform  Platform
+	Relations *observe.Relations
+	Uploads   *block.Uploads
+	Bodies    *block.Bodies
+	Peers     *reach.Book
+	// Holder returns the credentials of whom a secured connection proved to be; false: of nobody.
+	Holder func(exchange.Endpoint) (transport.Credentials, bool)
+	Counts Counts
+	// Now is the time of the exchanges.
+	Now func() time.Duration
+}
+
 // Resources answers requests. Serve is called from the goroutines that read the sockets and
 // never waits; what has to wait does so in a goroutine of its own, of which there are at most Limits.Waiting.
 type Resources struct {
-	platform Platform
+	Parts
 	limits   Limits
-	counts   Counts
-	now      func() time.Duration
+	packages packages
 
 	places  chan struct{}
 	waiting sync.WaitGroup
@@ -62,11 +89,11 @@ type Resources struct {
 	cancel  context.CancelFunc
 }
 
-// New returns Resources whose time is now, the same as that of the exchanges it will be given.
-func New(platform Platform, limits Limits, counts Counts, now func() time.Duration) *Resources {
+// New returns Resources made of p.
+func New(p Parts, limits Limits) *Resources {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Resources{
-		platform: platform, limits: limits, counts: counts, now: now,
+		Parts: p, limits: limits, packages: packages{most: limits.Packages, now: p.Now},
 		places: make(chan struct{}, limits.Waiting), ctx: ctx, cancel: cancel,
 	}
 }
@@ -81,47 +108,58 @@ func (r *Resources) Close() {
 // Serve answers x, whose message is m. m is not kept. cut says that the datagram was longer
 // than what was read of it.
 func (r *Resources) Serve(x *exchange.Exchange, m packet.Message, cut bool) {
-	request := route.Parse(m)
-	answer, refused := r.refuse(&request, m, cut)
+	w := &work{r: r, x: x, request: route.Parse(m), payload: m.Payload, size: m.Size(), confirmable: m.Type == packet.Confirmable}
+	answer, refused := r.refuse(w, cut)
 	if refused {
-		r.answer(x, answer)
+		w.answer(answer)
 		return
 	}
-	w := &work{
-		r: r, x: x, request: request, payload: m.Payload,
-		credentials: transport.Credentials{Token: string(request.Token)},
+	if w.request.Action == route.Provision {
+		r.later(w.keep(), (*work).provision)
+		return
 	}
-	device, known, err := r.platform.Cached(w.credentials)
+	w.identify()
+	if w.credentials == (transport.Credentials{}) {
+		w.answer(exchange.Answer{Code: packet.Unauthorized})
+		return
+	}
+	device, known, err := r.Platform.Cached(w.credentials)
 	switch {
-	case err != nil:
-		r.answer(x, r.failed(err))
-	case !known || request.Action == route.ReadAttributes:
+	case err != nil && w.other():
 		r.later(w.keep(), (*work).authenticate)
-	case !mayUse(device):
-		r.answer(x, exchange.Answer{Code: packet.InternalServerError})
+	case err != nil:
+		w.answer(r.failed(err))
+	case !known || w.waits():
+		r.later(w.keep(), (*work).authenticate)
 	default:
 		w.device = device
-		if !w.publish() {
-			r.later(w.keep(), (*work).publishWhenRoom)
+		if w.admit() && !w.submit() {
+			r.later(w.keep(), (*work).submitWhenRoom)
 		}
 	}
 }
 
 // refuse checks what can be checked of a request without knowing the device. Nothing that is
 // refused here is answered with more than a few bytes: the sender may be anyone.
-func (r *Resources) refuse(request *route.Request, m packet.Message, cut bool) (exchange.Answer, bool) {
-	tooLarge := exchange.Answer{Code: packet.TooLarge, Size1: uint32(r.limits.PayloadBytes)}
+func (r *Resources) refuse(w *work, cut bool) (exchange.Answer, bool) {
+	request := &w.request
 	switch {
 	case request.Action == route.Refused:
 		return exchange.Answer{Code: request.Code}, true
-	case cut || len(m.Payload) > r.limits.PayloadBytes:
-		return tooLarge, true
-	case request.HasBlock1 && request.Block1.Number > 0: // RFC 7959 §2.9.2: the blocks before it are not here
-		return exchange.Answer{Code: packet.Incomplete}, true
-	case request.HasBlock1 && request.Block1.More: // RFC 7959 §2.9.3
-		return tooLarge, true
+	case cut || len(w.payload) > r.limits.PayloadBytes || request.HasBlock1 && int(request.Size1) > r.limits.UploadBytes:
+		return r.tooLarge(), true
+	case request.Action == route.Provision && request.HasBlock1 && (request.Block1.Number > 0 || request.Block1.More):
+		return r.tooLarge(), true // nothing is kept for strangers
 	}
 	return exchange.Answer{}, false
+}
+
+// tooLarge tells what is taken: so much in all, in blocks (RFC 7959 §2.9.3).
+func (r *Resources) tooLarge() exchange.Answer {
+	return exchange.Answer{
+		Code: packet.TooLarge, Size1: uint32(r.limits.UploadBytes),
+		HasBlock1: true, Block1: packet.Block{Exponent: packet.ExponentOf(r.limits.AnswerBytes)}.Value(),
+	}
 }
 
 // mayUse reports whether the device's profile lets it speak CoAP (device-api §4.1: 5.00 if not).
@@ -134,7 +172,7 @@ func (r *Resources) later(w *work, step func(*work, context.Context)) {
 	select {
 	case r.places <- struct{}{}:
 	default:
-		r.answer(w.x, r.busy())
+		w.answer(r.busy())
 		return
 	}
 	r.waiting.Go(func() {
@@ -153,7 +191,7 @@ func (r *Resources) later(w *work, step func(*work, context.Context)) {
 // Recovered counts a panic that answering x ended in; what is what recover returned. x is
 // answered 5.00 unless it was answered before.
 func (r *Resources) Recovered(x *exchange.Exchange, what any) {
-	r.counts.Panicked(fmt.Sprint(what))
+	r.Counts.Panicked(fmt.Sprint(what))
 	r.answer(x, exchange.Answer{Code: packet.InternalServerError})
 }
 
@@ -163,8 +201,8 @@ func (r *Resources) busy() exchange.Answer {
 }
 
 func (r *Resources) answer(x *exchange.Exchange, a exchange.Answer) {
-	if x.Answer(r.now(), a) {
-		r.counts.Answered(a.Code)
+	if x.Answer(r.Now(), a) {
+		r.Counts.Answered(a.Code)
 	}
 }
 
@@ -176,7 +214,7 @@ func (r *Resources) failed(err error) exchange.Answer {
 	case packet.ServiceUnavailable, packet.TooManyRequests:
 		a.MaxAge = r.limits.RetryAfter
 	case packet.TooLarge:
-		a.Size1 = uint32(r.limits.PayloadBytes)
+		a.Size1 = uint32(r.limits.UploadBytes)
 	case packet.BadRequest:
 		a.Payload = diagnostic(err)
 	}

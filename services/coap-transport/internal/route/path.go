@@ -2,6 +2,7 @@ package route
 
 import (
 	"bytes"
+	"strconv"
 
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
 )
@@ -35,24 +36,24 @@ func (p *path) add(value []byte) bool {
 	}
 }
 
-// resolve finds what the path is for under method, or the code to refuse it with.
-func (p *path) resolve(method packet.Code) outcome {
-	if p.length > 0 && (p.is(0, "fw") || p.is(0, "sw")) {
-		if method == packet.Post {
-			return outcome{code: packet.MethodNotAllowed}
+// resolve finds what the path is for under method, and returns the code to refuse it with, or Empty.
+func (r *Request) resolve(p *path, method packet.Code) packet.Code {
+	switch {
+	case p.length > 0 && (p.is(0, "fw") || p.is(0, "sw")):
+		return r.resolvePackage(p, method)
+	case p.length < 2 || !p.is(0, "api") || !p.is(1, "v1"):
+		return packet.NotFound
+	case p.length == 3 && p.is(2, "provision"):
+		if method != packet.Post {
+			return packet.BadRequest
 		}
-		return outcome{code: packet.NotImplemented}
-	}
-	if p.length < 2 || !p.is(0, "api") || !p.is(1, "v1") {
-		return outcome{code: packet.NotFound}
-	}
-	if p.length == 3 && p.is(2, "provision") && method == packet.Post {
-		return outcome{code: packet.NotImplemented}
+		r.Action = Provision
+		return packet.Empty
 	}
 	var lower [16]byte
 	name := p.feature()
 	if len(name) > len(lower) {
-		return outcome{code: packet.BadRequest}
+		return packet.BadRequest
 	}
 	for i, c := range name {
 		if 'A' <= c && c <= 'Z' {
@@ -62,17 +63,58 @@ func (p *path) resolve(method packet.Code) outcome {
 	}
 	found, ok := features[string(lower[:len(name)])][method]
 	if !ok {
-		return outcome{code: packet.BadRequest}
+		return packet.BadRequest
 	}
-	return found
+	r.Token = p.token()
+	return r.refine(p, found)
+}
+
+// refine tells apart what one method and feature stand for.
+func (r *Request) refine(p *path, found Action) packet.Code {
+	switch {
+	case found == ReadAttributes && r.observes:
+		found = ObserveAttributes
+	case found == ObserveRPC && !r.observes && r.Block2.Number == 0: // else it is the rest of a long one
+		return packet.BadRequest
+	case found == CallRPC && p.hasID():
+		id, err := strconv.ParseInt(string(p.segments[p.length-1]), 10, 32)
+		if err != nil || id < 0 {
+			return packet.BadRequest
+		}
+		r.ID, found = int32(id), ReplyRPC
+	}
+	r.Action = found
+	return packet.Empty
+}
+
+// resolvePackage is resolve for fw/{token} and sw/{token}; a device that its connection names may leave the token out.
+func (r *Request) resolvePackage(p *path, method packet.Code) packet.Code {
+	switch {
+	case method != packet.Get:
+		return packet.MethodNotAllowed
+	case p.length > 2:
+		return packet.NotFound
+	case p.length == 2:
+		r.Token = p.segments[1]
+	}
+	r.Action = ReadFirmware
+	if p.is(0, "sw") {
+		r.Action = ReadSoftware
+	}
+	return packet.Empty
 }
 
 func (p *path) is(i int, name string) bool { return string(p.segments[i]) == name }
 
-// tokenless reports whether the path is one of those of a device that its certificate names:
+// tokenless reports whether the path is one of those of a device that its connection names:
 // api/v1/{feature}, or api/v1/rpc/{id}.
 func (p *path) tokenless() bool {
 	return p.length == 3 || p.length == 4 && numeric(p.segments[3])
+}
+
+// hasID reports whether the path ends with a request's id, behind the feature.
+func (p *path) hasID() bool {
+	return p.length == 5 || p.length == 4 && p.tokenless()
 }
 
 // feature is the path's fourth segment, the third of a tokenless path.

@@ -26,7 +26,7 @@ func (a *API) readAttributes(w http.ResponseWriter, r *http.Request, token strin
 }
 
 func (a *API) attributes(r *http.Request, token string) (transport.Attributes, error) {
-	d, err := a.platform.Authenticate(r.Context(), transport.Credentials{Token: token})
+	d, err := a.platform.Authenticate(r.Context(), a.credentials(r, token))
 	if err != nil {
 		return transport.Attributes{}, err
 	}

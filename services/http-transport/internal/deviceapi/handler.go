@@ -3,15 +3,18 @@
 package deviceapi
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
 	"github.com/sluice-iot/sluice/transport"
 )
 
@@ -20,11 +23,25 @@ type Platform interface {
 	transport.Authenticator
 	transport.Uplinks
 	transport.AttributeReader
+	Requests
+}
+
+// Requests is what devices ask besides sending and reading values.
+type Requests interface {
+	transport.RPCs
+	transport.Polls
+	transport.Claims
+	transport.Provisioner
+	transport.Packages
 }
 
 // Limits are the API's bounds.
 type Limits struct {
+	Proxies    Proxies
 	BodyBytes  int
+	RPCBytes   int           // of requests, replies, claims and requests for credentials
+	Polls      int           // that wait at a time
+	PartTime   time.Duration // for a part of a package to be sent
 	Patience   time.Duration // how long a request waits for room on the bus
 	RetryAfter time.Duration
 }
@@ -38,7 +55,13 @@ type API struct {
 	router   http.Handler
 	bodies   sync.Pool // *[]byte
 	waiters  sync.Pool // *waiter
+	parked   atomic.Int64
+	stopping context.Context // ends when the service stops: nobody is to wait any more
+	stop     context.CancelFunc
 }
+
+// Stop ends all waits for downlinks; those who wait are told to come again.
+func (a *API) Stop() { a.stop() }
 
 // New returns the API. registry may be nil.
 func New(platform Platform, limits Limits, registry prometheus.Registerer, log *slog.Logger) (*API, error) {
@@ -47,6 +70,7 @@ func New(platform Platform, limits Limits, registry prometheus.Registerer, log *
 		return nil, err
 	}
 	a := &API{platform: platform, limits: limits, metrics: m, log: log}
+	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.bodies.New = func() any { return new([]byte) }
 	a.waiters.New = func() any { return newWaiter() }
 	a.router = a.routes()
@@ -70,6 +94,15 @@ func (a *API) routes() http.Handler {
 	r.Get(prefix+"{token}/attributes", func(w http.ResponseWriter, r *http.Request) {
 		a.readAttributes(w, r, chi.URLParam(r, "token"))
 	})
+	r.Get(prefix+"{token}/attributes/updates", a.serve(routeUpdates, (*request).pollAttributes))
+	r.Get(prefix+"{token}/rpc", a.serve(routePoll, (*request).pollRPC))
+	r.Post(prefix+"{token}/rpc", a.serve(routeCall, (*request).call))
+	r.Post(prefix+"{token}/rpc/{request}", a.serve(routeReply, (*request).reply))
+	r.Post(prefix+"{token}/claim", a.serve(routeClaim, (*request).claim))
+	r.Post(prefix+"provision", a.serve(routeProvision, (*request).provision))
+	for name, kind := range map[string]sluicepb.PackageType{"firmware": sluicepb.PackageType_FIRMWARE, "software": sluicepb.PackageType_SOFTWARE} {
+		r.Get(prefix+"{token}/"+name, a.serve(routePackage, func(q *request, token string) error { return q.download(kind)(token) }))
+	}
 	return r
 }
 

@@ -16,6 +16,14 @@ func status(err error) int {
 	if errors.Is(err, transport.ErrTooLarge) {
 		return http.StatusRequestEntityTooLarge
 	}
+	switch {
+	case errors.Is(err, errExpired):
+		return http.StatusRequestTimeout
+	case errors.Is(err, errOther):
+		return http.StatusBadRequest
+	case errors.Is(err, errElsewhere):
+		return http.StatusNotFound
+	}
 	switch fault.KindOf(err) {
 	case fault.Invalid:
 		return http.StatusBadRequest
@@ -55,6 +63,15 @@ func errorCode(status int) int {
 // fail answers with err's status. What went wrong inside is not the device's to know.
 func (a *API) fail(w http.ResponseWriter, at route, err error) {
 	code := status(err)
+	switch {
+	case errors.Is(err, transport.ErrDeviceDeleted):
+		a.gone(w, at)
+		return
+	case errors.Is(err, errExpired), errors.Is(err, errOther), errors.Is(err, errElsewhere):
+		a.metrics.refused(at, code)
+		w.WriteHeader(code)
+		return
+	}
 	switch code {
 	case http.StatusUnauthorized:
 		a.metrics.refused(at, code)

@@ -17,13 +17,13 @@ var (
 	errNoRoom    = fault.New(fault.Unavailable, "no room on the bus")
 )
 
-// origin of every uplink: HTTP devices have no session.
-var origin = transport.Origin{Transport: "HTTP"}
+// origin of every uplink: HTTP devices have no session, and speak JSON whatever their profile says.
+var origin = transport.Origin{Transport: "HTTP", Format: transport.JSON}
 
 // upload answers POST telemetry and attributes: 200 only once the bus has the uplink.
 func (a *API) upload(w http.ResponseWriter, r *http.Request, token string, to route) {
 	started := time.Now()
-	d, err := a.platform.Authenticate(r.Context(), transport.Credentials{Token: token})
+	d, err := a.platform.Authenticate(r.Context(), a.credentials(r, token))
 	if err == nil {
 		err = a.take(r, d, to)
 	}
@@ -48,7 +48,7 @@ func (a *API) take(r *http.Request, d *transport.Device, to route) error {
 		}
 	}()
 	var err error
-	if *buffer, err = a.readBody(r, (*buffer)[:0]); err != nil {
+	if *buffer, err = a.readBody(r, (*buffer)[:0], a.limits.BodyBytes); err != nil {
 		if errors.Is(err, errLargeBody) {
 			// A client that is still sending when its connection is closed may never see the answer.
 			_, _ = io.CopyN(io.Discard, r.Body, int64(a.limits.BodyBytes))
@@ -65,9 +65,8 @@ func (a *API) take(r *http.Request, d *transport.Device, to route) error {
 	return err
 }
 
-// readBody appends the whole body to into.
-func (a *API) readBody(r *http.Request, into []byte) ([]byte, error) {
-	most := a.limits.BodyBytes
+// readBody appends the whole body to into, unless it is larger than most.
+func (a *API) readBody(r *http.Request, into []byte, most int) ([]byte, error) {
 	if r.ContentLength > int64(most) {
 		return into, errLargeBody
 	}
@@ -107,6 +106,12 @@ func (a *API) publish(r *http.Request, d *transport.Device, to route, body []byt
 	if !errors.Is(err, bus.ErrFull) {
 		return err
 	}
+	return a.untilRoom(r, d, func() error { return put(d, origin, body, done) })
+}
+
+// untilRoom tries again whenever there is room on the bus, as long as a request may wait.
+func (a *API) untilRoom(r *http.Request, d *transport.Device, try func() error) error {
+	err := error(bus.ErrFull)
 	patience := time.NewTimer(a.limits.Patience)
 	defer patience.Stop()
 	for errors.Is(err, bus.ErrFull) {
@@ -117,7 +122,7 @@ func (a *API) publish(r *http.Request, d *transport.Device, to route, body []byt
 		case <-r.Context().Done():
 			return fault.Wrap(fault.Unavailable, "wait for room on the bus", r.Context().Err())
 		}
-		err = put(d, origin, body, done)
+		err = try()
 	}
 	return err
 }

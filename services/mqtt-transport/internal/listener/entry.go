@@ -69,6 +69,19 @@ type located interface {
 	peer() netip.AddrPort
 }
 
+// Peer implements session.Wire.
+func (c *conn) Peer() (p session.Peer) {
+	if c.source != nil {
+		p.Address = c.source.Addr()
+	} else if l, ok := c.link.(located); ok {
+		p.Address = l.peer().Addr()
+	}
+	if l, ok := c.link.(*tlsLink); ok {
+		p.Certificates = l.secured.ConnectionState().PeerCertificates
+	}
+	return p
+}
+
 // remote is the client's address, for logs: what a trusted balancer said it is, or the other end
 // of the connection. It is looked up, so that connections need not hold it.
 func (c *conn) remote() string {

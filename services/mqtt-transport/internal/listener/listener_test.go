@@ -13,12 +13,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluice-iot/sluice/proto/telemetry"
-	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/certificate"
-	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/certificate/certificatetest"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/packet"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/proxy"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/session"
 	"github.com/sluice-iot/sluice/transport"
+	"github.com/sluice-iot/sluice/transport/certificate"
+	"github.com/sluice-iot/sluice/transport/certificate/certificatetest"
 	"github.com/sluice-iot/sluice/transport/transporttest"
 )
 
@@ -44,7 +44,7 @@ func (w way) entry(t *testing.T, trusted ...string) (e Entry) {
 	if !w.tls {
 		return e
 	}
-	metrics, err := certificate.NewMetrics(nil)
+	metrics, err := certificate.NewMetrics(nil, "mqtt_transport")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -177,7 +177,7 @@ func (s *Server) Drain() {
 		c.link.abort()
 	})
 	s.running.Wait()
-	s.hub.Wait()
+	s.hub.Stop()
 	close(s.stopped)
 	for _, p := range s.pollers {
 		p.stop()

@@ -97,6 +97,11 @@ func appendCodes(dst []byte, t Type, v Version, id uint16, codes []byte) []byte 
 
 // AppendPublish appends a PUBLISH; id is left out at QoS 0.
 func AppendPublish(dst []byte, v Version, qos byte, id uint16, topic string, payload []byte) []byte {
+	return append(AppendPublishHead(dst, v, qos, id, topic, len(payload)), payload...)
+}
+
+// AppendPublishHead appends what of a PUBLISH comes before its payload of that many bytes.
+func AppendPublishHead(dst []byte, v Version, qos byte, id uint16, topic string, payload int) []byte {
 	dst = appendVarint(append(dst, byte(PUBLISH)<<4|qos<<1), publishLength(v, qos, topic, payload))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(topic)))
 	dst = append(dst, topic...)
@@ -106,17 +111,17 @@ func AppendPublish(dst []byte, v Version, qos byte, id uint16, topic string, pay
 	if v == V5 {
 		dst = append(dst, 0)
 	}
-	return append(dst, payload...)
+	return dst
 }
 
 // PublishSize returns how many bytes AppendPublish appends.
 func PublishSize(v Version, qos byte, topic string, payload []byte) int {
-	length := publishLength(v, qos, topic, payload)
+	length := publishLength(v, qos, topic, len(payload))
 	return 1 + varintSize(length) + length
 }
 
-func publishLength(v Version, qos byte, topic string, payload []byte) int {
-	length := 2 + len(topic) + len(payload)
+func publishLength(v Version, qos byte, topic string, payload int) int {
+	length := 2 + len(topic) + payload
 	if qos > 0 {
 		length += 2
 	}

@@ -2,6 +2,9 @@ package packet
 
 import "bytes"
 
+// Duplicate is the flag of a PUBLISH that was sent before (§3.3.1.1), in the packet's first byte.
+const Duplicate = 0x08
+
 // Publish is a PUBLISH (§3.3). Retain is not kept: nothing is retained.
 type Publish struct {
 	Topic, Payload []byte
@@ -13,7 +16,7 @@ type Publish struct {
 
 // ParsePublish reads the body of a PUBLISH. At v5 the topic may be empty (an alias stands for it).
 func ParsePublish(v Version, flags byte, body []byte) (Publish, *Error) {
-	p := Publish{QoS: flags >> 1 & 3, Duplicate: flags&0x08 != 0}
+	p := Publish{QoS: flags >> 1 & 3, Duplicate: flags&Duplicate != 0}
 	if p.QoS == 3 {
 		return p, ErrQoS
 	}

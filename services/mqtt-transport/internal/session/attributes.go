@@ -15,13 +15,24 @@ import (
 	"github.com/sluice-iot/sluice/transport/payload"
 )
 
-var errRequest = fault.New(fault.Invalid, "attribute request is malformed")
+var (
+	errRequest   = fault.New(fault.Invalid, "attribute request is malformed")
+	errRequestID = fault.New(fault.Invalid, "the id of a request must be a decimal number of 32 bits")
+)
+
+// attributeRequest is a request for attributes that was taken on.
+type attributeRequest struct {
+	query transport.AttributeQuery
+	style topic.Style
+	id    int32
+	text  string // the id as the device wrote it
+}
 
 // requestAttributes takes a request for attributes on: the PUBLISH is acknowledged, and the answer
 // follows when the platform gave it. It is sent whether or not the client subscribed.
 func (s *Session) requestAttributes(ctx context.Context, m, before *message, r topic.Route, data []byte) Verdict {
 	id, ok := topic.ParseRequestID(r.ID)
-	query, err := parseQuery(data)
+	query, err := s.readQuery(r.Style, data)
 	if !ok || err != nil {
 		return s.conclude(m, s.outcomeOf(errRequest, m.qos))
 	}
@@ -29,8 +40,9 @@ func (s *Session) requestAttributes(ctx context.Context, m, before *message, r t
 		s.withdraw(m, before)
 		return Pause
 	}
+	request := &attributeRequest{query, r.Style, id, string(r.ID)}
 	s.finish(m, outcome{fate: Answered})
-	s.hub.reads.Go(func() { s.readAttributes(ctx, query, r.Style, id) })
+	s.hub.reads.Go(func() { s.readAttributes(ctx, request) })
 	return More
 }
 
@@ -48,20 +60,46 @@ func (s *Session) beginRead() bool {
 
 // readAttributes asks the platform and answers. Without an answer of the platform there is none:
 // the request was acknowledged, and devices ask again.
-func (s *Session) readAttributes(ctx context.Context, q transport.AttributeQuery, style topic.Style, id string) {
-	attributes, err := s.hub.platform.ReadAttributes(ctx, s.device, q)
+func (s *Session) readAttributes(ctx context.Context, r *attributeRequest) {
+	defer s.endRead()
+	attributes, err := s.hub.platform.ReadAttributes(ctx, s.device, r.query)
 	if err != nil {
 		s.hub.metrics.unread.Inc()
 		s.hub.log.Debug("attributes could not be read", slog.Any("err", err))
+		return
 	}
+	if r.id < 0 {
+		return // nobody waits for that
+	}
+	answer, err := s.encodeAttributes(r, attributes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.unencodable(err)
+		return
+	}
+	s.send(topic.AnswersFilter(r.style), topic.AttributeAnswer(r.style, r.text), answer)
+}
+
+func (s *Session) endRead() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads--
-	if err == nil && !strings.HasPrefix(id, "-") {
-		answer := payload.AppendAttributes(nil, attributes.Client, attributes.Shared)
-		s.send(topic.AnswersFilter(style), topic.AttributeAnswer(style, id), answer)
-	}
 	s.settled()
+}
+
+// readQuery reads a request as its topic, or else the device's profile, says that it is written.
+func (s *Session) readQuery(style topic.Style, data []byte) (transport.AttributeQuery, error) {
+	protobuf, jsonToo := s.takesProtobuf(style)
+	if !protobuf {
+		return parseQuery(data)
+	}
+	client, shared, err := payload.ReadAttributesRequest(data)
+	if err != nil && jsonToo {
+		return parseQuery(data)
+	}
+	all := len(client) == 0 && len(shared) == 0
+	return transport.AttributeQuery{AllClient: all, AllShared: all, ClientKeys: client, SharedKeys: shared}, err
 }
 
 // parseQuery reads {"clientKeys":"a,b","sharedKeys":"c"}. Without either every attribute is meant.
@@ -95,13 +133,22 @@ func (s *Session) AttributesUpdated(updated []telemetry.KeyValue, deleted []stri
 	if !s.updates {
 		return
 	}
-	filter, name := topic.UpdatesFilter(s.style), topic.AttributeUpdates(s.style)
-	if len(updated) > 0 {
-		s.send(filter, name, payload.AppendValues(nil, updated))
+	bodies, err := s.encodeUpdates(updated, deleted)
+	if err != nil {
+		s.unencodable(err)
 	}
-	if len(deleted) > 0 {
-		s.send(filter, name, payload.AppendDeleted(nil, deleted))
+	for _, body := range bodies {
+		s.send(topic.UpdatesFilter(s.style), s.updatesTopic(), body)
 	}
+}
+
+// updatesTopic is where changed attributes are sent: the name subscribed to last.
+func (s *Session) updatesTopic() string {
+	if s.style == topic.Own {
+		names := s.names()
+		return names.UpdatesTopic()
+	}
+	return topic.AttributeUpdates(s.style)
 }
 
 var _ transport.Downlinks = (*Session)(nil)

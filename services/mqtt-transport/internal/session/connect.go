@@ -2,16 +2,20 @@ package session
 
 import (
 	"context"
+	"crypto/x509"
+	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/packet"
 	"github.com/sluice-iot/sluice/transport"
+	"github.com/sluice-iot/sluice/transport/certificate"
 )
 
 // hello is what is needed of a CONNECT until it is answered.
 type hello struct {
 	credentials transport.Credentials
+	nobody      bool // it comes for credentials
 	keepAlive   uint16
 	outlives    bool // a session was asked for that outlives the connection
 	extended    bool // extended authentication was asked for
@@ -34,6 +38,7 @@ func (s *Session) hear(body []byte) Verdict {
 		},
 		keepAlive: c.KeepAlive, outlives: c.SessionExpiry > 0, extended: c.ExtendedAuth,
 	}
+	s.hello.nobody = string(c.Username) == provisioning || string(c.ClientID) == provisioning
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.phase = connecting
@@ -43,6 +48,7 @@ func (s *Session) hear(body []byte) Verdict {
 // Connect answers the CONNECT that Feed took, asking the platform, which may take as long as the
 // connect deadline allows. What there is to Take afterwards, the caller is to write.
 func (s *Session) Connect(ctx context.Context) Verdict {
+	working := ctx
 	ctx, cancel := context.WithTimeout(ctx, s.hub.rules.ConnectTimeout)
 	defer cancel()
 	hello := s.hello
@@ -56,6 +62,9 @@ func (s *Session) Connect(ctx context.Context) Verdict {
 	}
 	s.hub.metrics.connect(answer.Reason)
 	answer.KeepAlive = s.agreeKeepAlive(hello.keepAlive)
+	if answer.Reason == packet.Success {
+		s.openGateway(working)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
@@ -79,6 +88,21 @@ func (s *Session) admit(ctx context.Context, h *hello) packet.Reason {
 	if h.extended {
 		return packet.BadAuthenticationMethod
 	}
+	if h.nobody {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.handle = nobody{}
+		return packet.Success
+	}
+	peer := s.wire.Peer()
+	if shown := peer.Certificates; len(shown) > 0 {
+		if err := certificate.CheckClient(shown, time.Now()); err != nil {
+			s.hub.log.Debug("client certificate refused", slog.Any("err", err))
+			return packet.NotAuthorized
+		}
+		h.credentials = certificates(shown)
+	}
+	h.credentials.From = peer.Address
 	device, err := s.hub.platform.Authenticate(ctx, h.credentials)
 	if err != nil {
 		return refusal(err, &h.credentials)
@@ -98,6 +122,15 @@ func (s *Session) admit(ctx context.Context, h *hello) packet.Reason {
 	s.mu.Unlock()
 	s.id = handle.ID()
 	return packet.Success
+}
+
+// certificates are what a client presents instead of all else by showing certificates (device-api §1.2).
+func certificates(shown []*x509.Certificate) transport.Credentials {
+	var chain []byte
+	for _, c := range shown {
+		chain = append(chain, c.Raw...)
+	}
+	return transport.Credentials{Certificates: string(chain)}
 }
 
 // agreeKeepAlive sets how long the client may be silent: one and a half times its keep-alive

@@ -20,6 +20,8 @@ const (
 	CauseTakenOver                // the device connected again
 	CauseCredentials              // the device's credentials changed
 	CauseDeleted                  // the device was deleted
+	CauseUndelivered              // the client did not acknowledge a request often enough
+	CauseProvisioned              // a client that came for credentials was answered
 	CausePlatform                 // the platform ended it without saying why
 	CauseDrain                    // the service is stopping
 	CausePanic                    // a bug
@@ -29,7 +31,7 @@ const (
 func (c Cause) String() string {
 	return [causes]string{
 		"lost", "client", "silent", "protocol", "too_large", "refused", "slow",
-		"taken_over", "credentials_changed", "device_deleted", "platform", "drain", "panic",
+		"taken_over", "credentials_changed", "device_deleted", "rpc_not_delivered", "provisioned", "platform", "drain", "panic",
 	}[c]
 }
 
@@ -50,6 +52,7 @@ func (s *Session) close(cause Cause, reason packet.Reason) {
 		o.Bytes = packet.AppendDisconnect(o.Bytes, reason)
 	}
 	s.closing, s.cause = true, cause
+	s.stream.wake()
 	s.wire.Stop()
 }
 
@@ -73,6 +76,9 @@ func (s *Session) Break(cause Cause) {
 
 // Expire closes the session when its client has been silent for too long.
 func (s *Session) Expire() {
+	if s.hub.now.Load() >= s.requestDue.Load() {
+		s.expireRequests()
+	}
 	if s.hub.now.Load() < s.due.Load() {
 		return
 	}
@@ -119,6 +125,8 @@ func (s *Session) Close(reason sluicepb.CloseReason) {
 		s.close(CauseCredentials, packet.AdministrativeAction)
 	case sluicepb.CloseReason_DEVICE_DELETED:
 		s.close(CauseDeleted, packet.AdministrativeAction)
+	case sluicepb.CloseReason_RPC_NOT_DELIVERED:
+		s.close(CauseUndelivered, packet.AdministrativeAction)
 	default:
 		s.close(CausePlatform, packet.AdministrativeAction)
 	}
@@ -130,12 +138,19 @@ func (s *Session) Ended() {
 	s.mu.Lock()
 	s.closing = true // nothing is written any more
 	handle, cause, out := s.handle, s.cause, s.out
-	s.out = nil
+	s.out, s.outbox = nil, nil
+	s.stream.wake()
+	if s.life != nil {
+		s.life.end()
+	}
 	s.count()
 	s.mu.Unlock()
 	s.hub.metrics.ended[cause].Inc()
 	if out != nil {
 		s.hub.recycle(out)
+	}
+	if s.behind != nil {
+		s.behind.Close()
 	}
 	if handle != nil {
 		handle.Close()

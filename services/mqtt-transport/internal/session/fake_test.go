@@ -1,20 +1,38 @@
 package session
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/sluice-iot/sluice/bus"
 	"github.com/sluice-iot/sluice/proto/fault"
+	"github.com/sluice-iot/sluice/proto/gen/sluicepb"
 	"github.com/sluice-iot/sluice/proto/ident"
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/gateway"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/packet"
 	"github.com/sluice-iot/sluice/transport"
 )
 
 // fake is a platform that knows everyone but "wrong", and has what is published at once, or holds it.
 type fake struct {
+	gateway.Platform // what sessions of devices that are no gateways do not ask for
+
+	mu          sync.Mutex
+	reports     []string // "stage id"
+	calls       []func(string)
+	replies     []string
+	packages    map[sluicepb.PackageType]*fakePackage
+	lookups     int
+	provisioned int
+	device      transport.Device
+
 	holding bool
 	held    []func(error)
 	full    bool
@@ -26,7 +44,8 @@ func (f *fake) Authenticate(_ context.Context, c transport.Credentials) (*transp
 	if c.Username == "wrong" {
 		return nil, fault.New(fault.Unauthenticated, "unknown")
 	}
-	return &transport.Device{}, nil
+	d := f.device
+	return &d, nil
 }
 
 func (f *fake) Open(_ context.Context, _ *transport.Device, _ string, d transport.Downlinks) (transport.Session, error) {
@@ -61,21 +80,103 @@ func (f *fake) ReadAttributes(context.Context, *transport.Device, transport.Attr
 	return transport.Attributes{}, fault.New(fault.Unavailable, "away")
 }
 
+// fakePackage is a package and its data.
+type fakePackage struct {
+	transport.Package
+	data []byte
+}
+
+func (f *fake) ReplyRPC(_ *transport.Device, id int32, _ transport.Origin, data []byte, done func(error)) error {
+	f.replies = append(f.replies, fmt.Sprintf("%d %s", id, data))
+	return f.take(done)
+}
+
+func (f *fake) ReportRPC(_ *transport.Device, _ ident.ID, r transport.RPCRequest, stage sluicepb.RpcStage) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reports = append(f.reports, fmt.Sprintf("%s %d", strings.TrimPrefix(stage.String(), "RPC_"), r.ID))
+}
+
+func (f *fake) CallRPC(_ context.Context, _ *transport.Device, _ int32, _ transport.Origin, _ []byte, done func(error), answer func(string)) error {
+	f.calls = append(f.calls, answer)
+	return f.take(done)
+}
+
+func (f *fake) EncodeRPC(*transport.Device, transport.RPCRequest) ([]byte, error) {
+	return nil, fault.New(fault.Invalid, "no schema")
+}
+
+func (f *fake) Claim(_ *transport.Device, _ transport.Origin, _ []byte, done func(error)) error {
+	return f.take(done)
+}
+
+func (f *fake) take(done func(error)) error {
+	if f.full {
+		return bus.ErrFull
+	}
+	f.taken++
+	done(nil)
+	return nil
+}
+
+func (f *fake) Provision(_ context.Context, request []byte, _ bool, _ netip.Addr) ([]byte, bool, error) {
+	f.mu.Lock()
+	f.provisioned++
+	f.mu.Unlock()
+	if !bytes.Contains(request, []byte("Secret")) {
+		return nil, false, fault.New(fault.Invalid, "no such request")
+	}
+	return []byte(`{"status":"SUCCESS"}`), true, nil
+}
+
+// asked counts what was answered by goroutines.
+func (f *fake) asked() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lookups + f.provisioned
+}
+
+func (f *fake) FindPackage(_ context.Context, _ *transport.Device, kind sluicepb.PackageType) (transport.Package, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lookups++
+	p := f.packages[kind]
+	if p == nil {
+		return transport.Package{}, fault.New(fault.NotFound, "none is assigned")
+	}
+	p.Size, p.Title = int64(len(p.data)), kind.String()
+	return p.Package, nil
+}
+
+func (f *fake) ReadPackage(_ context.Context, p transport.Package, offset, length int64) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	data := f.packages[sluicepb.PackageType(sluicepb.PackageType_value[p.Title])].data
+	offset = min(offset, int64(len(data)))
+	return data[offset:min(offset+length, int64(len(data)))], nil
+}
+
 type handle struct{}
 
-func (handle) ID() ident.ID { return ident.ID{1} }
-func (handle) Active()      {}
-func (handle) Close()       {}
+func (handle) ID() ident.ID      { return ident.ID{1} }
+func (handle) Active()           {}
+func (handle) SubscribeRPC(bool) {}
+func (handle) Close()            {}
 
 // wire counts what it is told.
-type wire struct{ flushes, resumes, stops int }
+type wire struct {
+	flushes, resumes, stops int
+	peer                    Peer
+}
 
-func (w *wire) Flush()  { w.flushes++ }
-func (w *wire) Resume() { w.resumes++ }
-func (w *wire) Stop()   { w.stops++ }
+func (w *wire) Flush()     { w.flushes++ }
+func (w *wire) Resume()    { w.resumes++ }
+func (w *wire) Stop()      { w.stops++ }
+func (w *wire) Peer() Peer { return w.peer }
 
 var testRules = Rules{
 	ConnectBytes: 1000, PacketBytes: 1000, InFlight: 8, OutputBytes: 2000, AttributeReads: 2,
+	Waiting: 4, Unacknowledged: 3, Downloads: 2, PackageBytes: 1 << 20,
 	ConnectTimeout: 10 * time.Second, Inactivity: 100 * time.Second, Farewell: packet.ServerShuttingDown,
 }
 

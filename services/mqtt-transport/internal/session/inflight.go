@@ -80,8 +80,8 @@ func (s *Session) finish(m *message, o outcome) {
 	if s.first = m; m == nil {
 		s.last = nil
 	}
-	if s.out != nil {
-		s.wrote(s.out)
+	if s.out != nil || s.stream != nil {
+		s.wrote(s.output())
 	} else {
 		s.count() // nothing was to be written, so no Take will
 	}
@@ -96,12 +96,15 @@ func (s *Session) answer(m *message) {
 		s.hub.metrics.fates[m.outcome.fate].Inc()
 	}
 	switch {
-	case s.closing:
-	case m.outcome.fatal:
+	case s.closing, m.outcome.mute:
+	case m.outcome.fatal && !(m.outcome.acknowledge && m.qos == 1):
 		s.close(CauseRefused, m.outcome.reason)
 	case m.qos == 1:
 		o := s.output()
 		o.Bytes = packet.AppendAck(o.Bytes, s.version, packet.PUBACK, m.id, m.outcome.reason)
+		if m.outcome.fatal {
+			s.close(CauseRefused, m.outcome.reason)
+		}
 	case m.qos == 2:
 		s.received = append(s.received, m.id)
 		o := s.output()

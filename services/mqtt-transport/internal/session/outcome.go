@@ -16,7 +16,7 @@ const (
 	Acknowledged Fate = iota // the bus has it
 	Answered                 // a request, being answered
 	UnknownTopic             // the topic means nothing
-	Unsupported              // the topic is for what is not served yet
+	NoPackage                // none is assigned to the device, or not one that is here
 	Malformed                // the payload was refused
 	TooLarge                 // the uplink was too large
 	Limited                  // the device or its tenant sent too much
@@ -27,7 +27,7 @@ const (
 
 func (f Fate) String() string {
 	return [fates]string{
-		"acknowledged", "answered", "unknown_topic", "unsupported", "malformed", "too_large", "limited", "denied", "unavailable",
+		"acknowledged", "answered", "unknown_topic", "no_package", "malformed", "too_large", "limited", "denied", "unavailable",
 	}[f]
 }
 
@@ -36,6 +36,8 @@ type outcome struct {
 	fate   Fate
 	reason packet.Reason
 	fatal  bool // it is told by the end of the connection
+	// acknowledge: also when that is the end. mute: not at all.
+	acknowledge, mute bool
 }
 
 // outcomeOf tells what becomes of a PUBLISH that ended with err. Before MQTT 5 a refusal can only
@@ -47,16 +49,25 @@ func (s *Session) outcomeOf(err error, qos byte) outcome {
 	mute := s.version != packet.V5 || qos == 0
 	switch {
 	case errors.Is(err, transport.ErrTooLarge):
-		return outcome{TooLarge, packet.PacketTooLarge, true}
+		return outcome{fate: TooLarge, reason: packet.PacketTooLarge, fatal: true}
 	case fault.KindOf(err) == fault.Invalid:
-		return outcome{Malformed, packet.PayloadFormatInvalid, mute}
+		return s.malformed(qos)
 	case fault.KindOf(err) == fault.Limited:
-		return outcome{Limited, packet.ImplementationError, true}
+		return outcome{fate: Limited, reason: packet.ImplementationError, fatal: true}
 	case fault.KindOf(err) == fault.Unavailable, fault.KindOf(err) == fault.Internal:
-		return outcome{Unavailable, packet.ImplementationError, mute}
+		return outcome{fate: Unavailable, reason: packet.ImplementationError, fatal: mute}
 	default:
-		return outcome{Denied, packet.NotAuthorized, mute}
+		return outcome{fate: Denied, reason: packet.NotAuthorized, fatal: mute}
 	}
+}
+
+// malformed is the outcome of a payload that is refused. A profile may ask that it be acknowledged before MQTT 5 (device-api §1.13).
+func (s *Session) malformed(qos byte) outcome {
+	o := outcome{fate: Malformed, reason: packet.PayloadFormatInvalid, fatal: s.version != packet.V5 || qos == 0}
+	if s.version != packet.V5 && qos > 0 && s.device != nil && s.device.Options().GetAcknowledgeInvalid() {
+		o.reason, o.fatal = packet.Success, false
+	}
+	return o
 }
 
 // unknownTopic is the outcome for a topic that cannot be served. The reference platform

@@ -3,7 +3,12 @@ package session
 import "github.com/sluice-iot/sluice/services/mqtt-transport/internal/packet"
 
 // Output is bytes to be written. It belongs to whoever took it, until it is given back by Wrote.
-type Output struct{ Bytes []byte }
+type Output struct {
+	Bytes []byte
+
+	messages int       // bytes of PUBLISH packets among them
+	requests []written // of the platform, among those
+}
 
 // keptOutput bounds the buffers that are used again.
 const keptOutput = 4096
@@ -18,16 +23,28 @@ func (s *Session) write(add func([]byte) []byte) {
 	s.wrote(o)
 }
 
+// output is where the next packet goes.
 func (s *Session) output() *Output {
+	if s.stream == nil {
+		return s.nextOutput()
+	}
+	if s.stream.behind == nil {
+		s.stream.behind = s.hub.outputs.Get().(*Output)
+	}
+	return s.stream.behind
+}
+
+// nextOutput is what is written next.
+func (s *Session) nextOutput() *Output {
 	if s.out == nil {
 		s.out = s.hub.outputs.Get().(*Output)
 	}
 	return s.out
 }
 
-// wrote bounds what waits and has it written. Only under the lock.
+// wrote bounds what waits and has it written. Messages to the client are bounded by mayWrite. Only under the lock.
 func (s *Session) wrote(o *Output) {
-	if len(o.Bytes) > s.hub.rules.OutputBytes {
+	if len(o.Bytes)-o.messages > s.hub.rules.OutputBytes {
 		s.close(CauseSlow, packet.QuotaExceeded)
 		return
 	}
@@ -60,9 +77,14 @@ func (s *Session) Take(asked bool) *Output {
 
 // Wrote gives back what Take returned, and returns what came up meanwhile, to be written likewise; nil when there is nothing.
 func (s *Session) Wrote(o *Output) *Output {
+	requests := o.requests
 	s.hub.recycle(o)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.closing { // else it may have failed
+		s.sentOut(requests)
+		s.pump()
+	}
 	if s.out == nil {
 		s.writing = false
 		if s.closing {
@@ -76,6 +98,7 @@ func (s *Session) Wrote(o *Output) *Output {
 func (s *Session) takeOut() *Output {
 	o := s.out
 	s.out = nil
+	s.stream.wake()
 	s.count()
 	return o
 }
@@ -97,7 +120,7 @@ func (s *Session) Writing() bool {
 
 func (h *Hub) recycle(o *Output) {
 	if cap(o.Bytes) <= keptOutput {
-		o.Bytes = o.Bytes[:0]
+		*o = Output{Bytes: o.Bytes[:0]}
 		h.outputs.Put(o)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/sluice-iot/sluice/bus"
-	"github.com/sluice-iot/sluice/proto/fault"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/packet"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/topic"
 	"github.com/sluice-iot/sluice/transport"
@@ -15,8 +14,21 @@ import (
 // Protocol is what uplinks say they came over.
 const Protocol = "MQTT"
 
-// errNoSchema answers what asks for protobuf: there is no schema to read it by.
-var errNoSchema = fault.New(fault.Invalid, "the device's profile has no protobuf schema")
+// find tells what a topic means to the device, by its profile as it is now.
+func (s *Session) find(name []byte) topic.Route {
+	o := s.device.Options()
+	if o.GetTelemetryTopic() == "" && o.GetAttributesTopic() == "" {
+		return topic.Find(name)
+	}
+	names := topic.Names{Telemetry: o.GetTelemetryTopic(), Attributes: o.GetAttributesTopic()}
+	return names.Find(name)
+}
+
+// names are the names the device's profile gives topics.
+func (s *Session) names() topic.Names {
+	o := s.device.Options()
+	return topic.Names{Telemetry: o.GetTelemetryTopic(), Attributes: o.GetAttributesTopic(), Updates: o.GetAttributesSubscribeTopic()}
+}
 
 // publish takes a PUBLISH on. It is answered when the bus has it, never earlier.
 func (s *Session) publish(ctx context.Context, h packet.Header, body []byte) Verdict {
@@ -34,22 +46,35 @@ func (s *Session) publish(ctx context.Context, h packet.Header, body []byte) Ver
 		return v
 	}
 	s.taken++
-	route := topic.Find(p.Topic)
-	from := transport.Origin{Transport: Protocol, Topic: route.Name, Session: s.id}
+	if s.device == nil {
+		return s.publishNobody(ctx, m, before, &p)
+	}
+	route := s.find(p.Topic)
+	from := transport.Origin{Transport: Protocol, Topic: route.Name, Session: s.id, Format: formatOf(route.Style)}
 	var err error
-	switch route.Action {
-	case topic.Telemetry:
-		err = s.hub.platform.PublishTelemetry(s.device, from, p.Payload, m.done)
-	case topic.Attributes:
-		err = s.hub.platform.PublishAttributes(s.device, from, p.Payload, m.done)
-	case topic.AttributeRequest:
-		return s.requestAttributes(ctx, m, before, route, p.Payload)
-	case topic.Protobuf:
-		err = errNoSchema
-	case topic.Later:
-		return s.conclude(m, s.unknownTopic(Unsupported, packet.ImplementationError))
-	default:
+	switch {
+	case route.Action == topic.None:
 		return s.conclude(m, s.unknownTopic(UnknownTopic, packet.TopicNameInvalid))
+	case route.Action == topic.Telemetry:
+		err = s.hub.platform.PublishTelemetry(s.device, from, p.Payload, m.done)
+	case route.Action == topic.Attributes:
+		err = s.hub.platform.PublishAttributes(s.device, from, p.Payload, m.done)
+	case route.Action == topic.AttributeRequest:
+		return s.requestAttributes(ctx, m, before, route, p.Payload)
+	case route.Action == topic.CallRPC && route.Style == topic.Long && s.asksLimits(p.Payload):
+		return s.answerLimits(m, route)
+	case route.Action == topic.CallRPC:
+		err = s.callRPC(ctx, route, from, p.Payload, m.done)
+	case route.Action == topic.ReplyRPC:
+		err = s.replyRPC(route, from, p.Payload, m.done)
+	case route.Action == topic.Claim:
+		err = s.hub.platform.Claim(s.device, from, p.Payload, m.done)
+	case route.Action == topic.FirmwareChunk, route.Action == topic.SoftwareChunk:
+		return s.requestChunk(ctx, m, before, route, p.Payload)
+	case route.Action.OfGateway():
+		return s.gateway(m, before, route, p.Payload)
+	default:
+		return s.conclude(m, s.unknownTopic(UnknownTopic, packet.TopicNameInvalid)) // provisioning, say
 	}
 	switch {
 	case err == nil:
@@ -116,15 +141,4 @@ func (s *Session) released(body []byte) *packet.Error {
 	}
 	s.write(func(b []byte) []byte { return packet.AppendAck(b, s.version, packet.PUBCOMP, id, packet.Success) })
 	return nil
-}
-
-// answered handles PUBACK: the client has what it was sent.
-func (s *Session) answered(body []byte) *packet.Error {
-	_, _, err := packet.ParseAck(s.version, body)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err == nil && s.unanswered > 0 {
-		s.unanswered--
-	}
-	return err
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/sluice-iot/sluice/proto/ident"
+	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/gateway"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/packet"
 	"github.com/sluice-iot/sluice/services/mqtt-transport/internal/topic"
 	"github.com/sluice-iot/sluice/transport"
@@ -40,14 +41,18 @@ type Session struct {
 	wire Wire
 	// due is the tick at which the client has been silent for too long.
 	due atomic.Uint32
+	// requestDue is the tick at which a request to a device was not acknowledged in time.
+	requestDue atomic.Uint32
 
 	// These are the reader's alone.
-	patience uint32 // ticks the client may be silent
-	hello    *hello // of a client that is connecting
-	taken    int    // messages taken on since Feed began, to be counted
+	patience uint32   // ticks the client may be silent
+	hello    *hello   // of a client that is connecting
+	taken    int      // messages taken on since Feed began, to be counted
+	arrived  *carried // requests acknowledged since Feed began, to be reported unless they are answered as well
 
 	// These are set before the session is accepted, and never changed.
-	device         *transport.Device
+	device         *transport.Device // nil: it comes for credentials
+	behind         *gateway.Gateway  // the devices behind the client; nil: it is no gateway
 	handle         transport.Session
 	id             ident.ID
 	version        packet.Version
@@ -64,21 +69,26 @@ type Session struct {
 	writing         bool // somebody writes what was taken
 	flushing        bool // Wire.Flush was called
 
-	cause      Cause         // why it is closing
-	shutdown   packet.Reason // with which it closes once nothing is in flight
-	style      topic.Style   // of the attribute updates, when updates
-	updates    bool
-	reads      uint16 // attribute requests being answered
-	inFlight   uint16
-	unanswered uint16 // QoS 1 messages to the client without PUBACK
-	nextID     uint16
-	acked      uint32 // acknowledged since the last Take, to be counted
+	cause    Cause         // why it is closing
+	shutdown packet.Reason // with which it closes once nothing is in flight
+	style    topic.Style   // of the attribute updates, when updates
+	rpcStyle topic.Style   // of the requests to the device, when rpc
+	updates  bool
+	rpc      bool
+	reads    uint16 // attribute requests being answered
+	inFlight uint16
+	nextID   uint16
+	acked    uint32 // acknowledged since the last Take, to be counted
 
 	subscribed, atLeastOnce topic.Subscription
 
 	first, last *message // in flight, in the order they came
 	received    []uint16 // QoS 2 messages that wait for PUBREL
 	out         *Output
+	outbox      *outbox // nil: nothing waits, nor is unacknowledged
+	stream      *stream // a package being sent; nil: none
+	downloads   []*download
+	life        *life // nil: nothing is waited for
 }
 
 // never is a due tick that does not come.
@@ -96,6 +106,7 @@ func (s *Session) Init(h *Hub, w Wire) {
 	s.hub, s.wire = h, w
 	s.patience = h.ticksFor(h.rules.ConnectTimeout)
 	s.due.Store(h.now.Load() + s.patience)
+	s.requestDue.Store(never)
 }
 
 // refusalTime is how long a client that will be turned away has for its CONNECT.
@@ -135,6 +146,9 @@ func (s *Session) Feed(ctx context.Context, b []byte) (n int, v Verdict) {
 	}
 	if n > 0 {
 		s.due.Store(s.hub.now.Load() + s.patience)
+		if s.behind != nil {
+			s.behind.Active()
+		}
 	}
 	if s.taken > 0 {
 		s.hub.metrics.received.Add(float64(s.taken))
@@ -163,6 +177,7 @@ func (s *Session) end(v Verdict) Verdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.feeding = false
+	s.reportArrived()
 	switch {
 	case s.closing:
 		return Close

@@ -241,15 +241,15 @@ func TestOutcomes(t *testing.T) {
 		outcome outcome
 	}{
 		{nil, packet.V311, 1, outcome{}},
-		{fault.New(fault.Invalid, ""), packet.V5, 1, outcome{Malformed, 0x99, false}},
-		{fault.New(fault.Invalid, ""), packet.V5, 0, outcome{Malformed, 0x99, true}},
-		{fault.New(fault.Invalid, ""), packet.V311, 1, outcome{Malformed, 0x99, true}},
-		{transport.ErrTooLarge, packet.V5, 1, outcome{TooLarge, 0x95, true}},
-		{transport.ErrRateLimited, packet.V5, 1, outcome{Limited, 0x83, true}},
-		{fault.Wrap(fault.Unavailable, "", bus.ErrDeadline), packet.V5, 1, outcome{Unavailable, 0x83, false}},
-		{fault.Wrap(fault.Unavailable, "", bus.ErrDeadline), packet.V31, 1, outcome{Unavailable, 0x83, true}},
-		{errors.New("anything"), packet.V5, 1, outcome{Unavailable, 0x83, false}},
-		{fault.New(fault.Denied, ""), packet.V5, 1, outcome{Denied, 0x87, false}},
+		{fault.New(fault.Invalid, ""), packet.V5, 1, outcome{fate: Malformed, reason: 0x99, fatal: false}},
+		{fault.New(fault.Invalid, ""), packet.V5, 0, outcome{fate: Malformed, reason: 0x99, fatal: true}},
+		{fault.New(fault.Invalid, ""), packet.V311, 1, outcome{fate: Malformed, reason: 0x99, fatal: true}},
+		{transport.ErrTooLarge, packet.V5, 1, outcome{fate: TooLarge, reason: 0x95, fatal: true}},
+		{transport.ErrRateLimited, packet.V5, 1, outcome{fate: Limited, reason: 0x83, fatal: true}},
+		{fault.Wrap(fault.Unavailable, "", bus.ErrDeadline), packet.V5, 1, outcome{fate: Unavailable, reason: 0x83, fatal: false}},
+		{fault.Wrap(fault.Unavailable, "", bus.ErrDeadline), packet.V31, 1, outcome{fate: Unavailable, reason: 0x83, fatal: true}},
+		{errors.New("anything"), packet.V5, 1, outcome{fate: Unavailable, reason: 0x83, fatal: false}},
+		{fault.New(fault.Denied, ""), packet.V5, 1, outcome{fate: Denied, reason: 0x87, fatal: false}},
 	} {
 		if got := (&Session{version: row.v}).outcomeOf(row.err, row.qos); got != row.outcome {
 			t.Errorf("%v at version %d, QoS %d: %+v, want %+v", row.err, row.v, row.qos, got, row.outcome)

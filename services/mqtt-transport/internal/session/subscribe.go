@@ -15,6 +15,7 @@ func (s *Session) subscribe(body []byte) *packet.Error {
 		return err
 	}
 	s.handle.Active()
+	defer s.subscribeRPC(s.rpc)
 	refused := byte(packet.UnspecifiedError)
 	if s.version == packet.V5 {
 		refused = byte(packet.TopicFilterInvalid)
@@ -24,7 +25,7 @@ func (s *Session) subscribe(body []byte) *packet.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for text, qos := range filters.All() {
-		f, ok := topic.FindFilter(text)
+		f, ok := s.findFilter(text)
 		if !ok {
 			codes = append(codes, refused)
 			continue
@@ -35,6 +36,15 @@ func (s *Session) subscribe(body []byte) *packet.Error {
 	}
 	s.write(func(b []byte) []byte { return packet.AppendSuback(b, s.version, filters.ID, codes) })
 	return nil
+}
+
+// findFilter returns which filter text is; ok is false when the client may not subscribe to it.
+func (s *Session) findFilter(text []byte) (topic.Filter, bool) {
+	if s.device == nil {
+		return topic.ProvisionedFilter, string(text) == topic.Provisioned
+	}
+	names := s.names()
+	return names.FindFilter(text)
 }
 
 // grant notes a subscription. The attribute filter that was subscribed to last says in which style
@@ -48,6 +58,9 @@ func (s *Session) grant(f topic.Filter, qos byte) {
 	if style, ok := f.Updates(); ok {
 		s.style, s.updates = style, true
 	}
+	if style, ok := f.RPC(); ok {
+		s.rpcStyle, s.rpc = style, true
+	}
 }
 
 // unsubscribe handles UNSUBSCRIBE. Any of the attribute filters ends the updates.
@@ -57,12 +70,13 @@ func (s *Session) unsubscribe(body []byte) *packet.Error {
 		return err
 	}
 	s.handle.Active()
+	defer s.subscribeRPC(s.rpc)
 	var room [16]byte
 	codes := room[:0]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for text := range filters.All() {
-		f, ok := topic.FindFilter(text)
+		f, ok := s.findFilter(text)
 		if !ok || !s.subscribed.Has(f) {
 			codes = append(codes, byte(packet.NoSubscriptionExisted))
 			continue
@@ -71,32 +85,11 @@ func (s *Session) unsubscribe(body []byte) *packet.Error {
 		if _, ok := f.Updates(); ok {
 			s.updates = false
 		}
+		if _, ok := f.RPC(); ok {
+			s.rpc = false
+		}
 		codes = append(codes, byte(packet.Success))
 	}
 	s.write(func(b []byte) []byte { return packet.AppendUnsuback(b, s.version, filters.ID, codes) })
 	return nil
-}
-
-// send publishes to the client: at the QoS f was subscribed with, at QoS 1 when it was not
-// (answers need no subscription). Only under the lock.
-func (s *Session) send(f topic.Filter, name string, payload []byte) {
-	if s.closing || s.phase != accepted {
-		return
-	}
-	qos := byte(1)
-	if s.subscribed.Has(f) && !s.atLeastOnce.Has(f) || s.unanswered >= s.receiveMaximum {
-		qos = 0 // also when the client takes no more at QoS 1 at a time (MQTT-3.3.4-9)
-	}
-	if s.packetMaximum > 0 && packet.PublishSize(s.version, qos, name, payload) > int(s.packetMaximum) {
-		s.hub.metrics.oversize.Inc() // as if it had been sent (MQTT-3.1.2-25)
-		return
-	}
-	if qos > 0 {
-		s.unanswered++
-	}
-	if s.nextID++; s.nextID == 0 {
-		s.nextID = 1
-	}
-	s.hub.metrics.sent.Inc()
-	s.write(func(b []byte) []byte { return packet.AppendPublish(b, s.version, qos, s.nextID, name, payload) })
 }
