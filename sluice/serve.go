@@ -30,6 +30,9 @@ func announce(out io.Writer, p *standalone.Platform, env process.Env) error {
 	if at.MQTTS != "" {
 		fmt.Fprintf(out, "MQTT over TLS %s\n", at.MQTTS)
 	}
+	if at.CoAPS != "" {
+		fmt.Fprintf(out, "CoAP over DTLS coaps://%s\n", at.CoAPS)
+	}
 	_, err := fmt.Fprintf(out, "MQTT %s   HTTP http://%s   CoAP coap://%s   operators %s\n", at.MQTT, at.HTTP, at.CoAP, adminURL(env))
 	return err
 }

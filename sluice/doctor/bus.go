@@ -62,9 +62,14 @@ const retentionWarning = 0.5
 // topics looks whether the topics are as `sluice install` makes them, and how long what waits in them has waited.
 func (d *Doctor) topics(ctx context.Context) []finding {
 	f := finding{about: "kafka topics"}
-	partitions, err := topics.CheckOwned(ctx, d.Bus.Brokers, d.Bus.TopicPrefix)
+	queues, err := d.Core.FurtherQueues()
+	if err != nil {
+		return []finding{{about: f.about, err: err}}
+	}
+	partitions, err := topics.CheckOwned(ctx, d.Bus.Brokers, d.Bus.TopicPrefix, queues)
 	if err == nil {
-		err = topics.Check(ctx, d.Bus.Brokers, topics.Prefixed(d.Bus.TopicPrefix, topics.Standard(partitions)))
+		specs := append(topics.Standard(partitions), topics.Queues(partitions, queues)...)
+		err = topics.Check(ctx, d.Bus.Brokers, topics.Prefixed(d.Bus.TopicPrefix, specs))
 	}
 	if err != nil {
 		f.err = fmt.Errorf("%w (`sluice install` makes them)", err)

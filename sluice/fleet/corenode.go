@@ -27,7 +27,11 @@ type coreConfig struct {
 func (c *CoreNode) Run(ctx context.Context, inv process.Invocation) error {
 	return c.serve(ctx, inv, topics.CoreResponses, func(ctx context.Context, client *bus.Client, env process.Env) ([]process.Runner, string, error) {
 		// What carries one entity's id has to meet on one node.
-		if _, err := topics.CheckOwned(ctx, c.Bus.Brokers, c.Bus.TopicPrefix); err != nil {
+		queues, err := c.Core.FurtherQueues()
+		if err != nil {
+			return nil, "", err
+		}
+		if _, err := topics.CheckOwned(ctx, c.Bus.Brokers, c.Bus.TopicPrefix, queues); err != nil {
 			return nil, "", fmt.Errorf("look at the topics (`sluice install` makes them): %w", err)
 		}
 		config := c.Core.Config

@@ -44,7 +44,11 @@ func (i *Install) Run(ctx context.Context, inv process.Invocation) error {
 	if err := i.awaitBrokers(ctx, log); err != nil {
 		return err
 	}
-	specs := topics.Prefixed(i.Bus.TopicPrefix, topics.Standard(i.Partitions))
+	queues, err := i.Core.FurtherQueues()
+	if err != nil {
+		return err
+	}
+	specs := topics.Prefixed(i.Bus.TopicPrefix, append(topics.Standard(i.Partitions), topics.Queues(i.Partitions, queues)...))
 	if err := topics.Create(ctx, i.Bus.Brokers, specs, i.Bus.Replication); err != nil {
 		return fmt.Errorf("make the topics: %w", err)
 	}

@@ -91,10 +91,16 @@ type CoAPTransport struct {
 // Run serves until ctx ends.
 func (c *CoAPTransport) Run(ctx context.Context, inv process.Invocation) error {
 	return c.serve(ctx, inv, func(shared *mqtttransport.Shared, env process.Env) (process.Runner, string, error) {
-		service, err := coaptransport.New(c.CoAP, shared, env)
+		config := c.CoAP
+		config.ListenDTLS("")
+		service, err := coaptransport.New(config, shared, env)
 		if err != nil {
 			return nil, "", err
 		}
-		return service, "CoAP coap://" + service.Addr(), nil
+		announced := "CoAP coap://" + service.Addr()
+		if at := service.DTLSAddr(); at != "" {
+			announced += "   DTLS coaps://" + at
+		}
+		return service, announced, nil
 	})
 }

@@ -8,6 +8,7 @@ import (
 	coaptransport "github.com/sluice-iot/sluice/services/coap-transport"
 	corenode "github.com/sluice-iot/sluice/services/core-node"
 	httptransport "github.com/sluice-iot/sluice/services/http-transport"
+	jsexecutor "github.com/sluice-iot/sluice/services/js-executor"
 	mqtttransport "github.com/sluice-iot/sluice/services/mqtt-transport"
 )
 
@@ -31,6 +32,7 @@ type Config struct {
 	MQTT      mqttConfig      `embed:""`
 	HTTP      httpConfig      `embed:""`
 	CoAP      coapConfig      `embed:""`
+	Executor  executorConfig  `embed:""`
 }
 
 type busConfig struct {
@@ -82,4 +84,12 @@ func DefaultConfig(dir string) (Config, error) {
 	c.Process.Admin.Listen = "127.0.0.1:0"
 	c.MQTTListen, c.HTTPListen, c.CoAPListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	return c, nil
+}
+
+// executorConfig leaves out what only a fleet needs.
+type executorConfig struct {
+	Group             struct{} `settings:"-"`
+	Session           struct{} `settings:"-"`
+	Heartbeat         struct{} `settings:"-"`
+	jsexecutor.Config `embed:""`
 }

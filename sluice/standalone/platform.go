@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,11 +19,12 @@ import (
 	coaptransport "github.com/sluice-iot/sluice/services/coap-transport"
 	corenode "github.com/sluice-iot/sluice/services/core-node"
 	httptransport "github.com/sluice-iot/sluice/services/http-transport"
+	jsexecutor "github.com/sluice-iot/sluice/services/js-executor"
 	mqtttransport "github.com/sluice-iot/sluice/services/mqtt-transport"
 )
 
 // Addresses are where the platform listens, each as host:port; "" where it does not.
-type Addresses struct{ MQTT, MQTTS, HTTP, CoAP string }
+type Addresses struct{ MQTT, MQTTS, HTTP, CoAP, CoAPS string }
 
 // Platform is the platform, built and bound. Run it.
 type Platform struct {
@@ -45,7 +47,7 @@ type Platform struct {
 func New(ctx context.Context, c Config, env process.Env) (*Platform, error) {
 	p := &Platform{config: c, env: env}
 	for _, build := range []func(context.Context) error{
-		p.openFolder, p.startBroker, p.createTopics, p.buildCore, p.buildTransport, p.buildMQTT, p.buildHTTP, p.buildCoAP, p.openDoor,
+		p.openFolder, p.startBroker, p.createTopics, p.buildExecutor, p.buildCore, p.buildTransport, p.buildMQTT, p.buildHTTP, p.buildCoAP, p.openDoor,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, p.abandon(ctx, err)
@@ -59,7 +61,7 @@ func (p *Platform) Run(ctx context.Context) error { return process.Sequence(p.pa
 
 // Addresses returns what was bound.
 func (p *Platform) Addresses() Addresses {
-	return Addresses{MQTT: p.mqtt.Addr(), MQTTS: p.mqtt.TLSAddr(), HTTP: p.door.Addr(), CoAP: p.coap.Addr()}
+	return Addresses{MQTT: p.mqtt.Addr(), MQTTS: p.mqtt.TLSAddr(), HTTP: p.door.Addr(), CoAP: p.coap.Addr(), CoAPS: p.coap.DTLSAddr()}
 }
 
 // FirstLogin returns whom the first start made and the password, which is shown this once; ""
@@ -109,8 +111,17 @@ func (p *Platform) disk() disk {
 
 func (p *Platform) createTopics(ctx context.Context) error {
 	const replication = 1 // there is one broker
-	specs := topics.Embedded(p.config.Partitions, p.config.Broker.DeadLetterBytes)
-	return topics.Create(ctx, []string{p.broker.Addr()}, specs, replication)
+	queues, err := p.config.Core.FurtherQueues()
+	if err != nil {
+		return err
+	}
+	specs := topics.Embedded(p.config.Partitions, queues, p.config.Broker.DeadLetterBytes)
+	brokers := []string{p.broker.Addr()}
+	if err := topics.Create(ctx, brokers, specs, replication); err != nil {
+		return err
+	}
+	_, err = topics.CheckOwned(ctx, brokers, "", queues)
+	return err
 }
 
 // named is the environment of one part: its log lines carry its name.
@@ -134,6 +145,27 @@ func (p *Platform) dial(ctx context.Context, part, replies string) (*bus.Client,
 	}
 	p.add(client)
 	return client, env, nil
+}
+
+// buildExecutor builds what runs tenants' scripts. Core nodes ask it, so that it ends after theirs.
+func (p *Platform) buildExecutor(ctx context.Context) error {
+	const part = "js-executor"
+	client, env, err := p.dial(ctx, part, "")
+	if err != nil {
+		return err
+	}
+	config := p.config.Executor.Config
+	config.Optional = true                                                              // devices' messages are taken on all the same
+	config.Group, config.Session, config.Heartbeat = part, 6*time.Second, 2*time.Second // of one
+	if p.config.Demo {
+		config.Sandbox = "weak" // its scripts are one's own
+	}
+	service, err := jsexecutor.New(config, part, client, env)
+	if err != nil {
+		return fmt.Errorf("%s: %w", part, err)
+	}
+	p.add(service)
+	return nil
 }
 
 func (p *Platform) buildCore(ctx context.Context) error {
@@ -194,6 +226,9 @@ func (p *Platform) buildHTTP(context.Context) (err error) {
 func (p *Platform) buildCoAP(context.Context) (err error) {
 	config := p.config.CoAP.Config
 	config.Listen = p.config.CoAPListen
+	if host, _, err := net.SplitHostPort(config.Listen); err == nil {
+		config.ListenDTLS(host)
+	}
 	if p.coap, err = coaptransport.New(config, p.transport, p.named("coap-transport")); err != nil {
 		return fmt.Errorf("coap-transport: %w", err)
 	}
@@ -207,6 +242,7 @@ func (p *Platform) openDoor(context.Context) (err error) {
 	if p.door, err = openDoor(p.config.HTTPListen, p.config.HTTP.Config, handler, p.env.Log); err != nil {
 		return err
 	}
+	p.door.server.RegisterOnShutdown(p.http.EndWaits)
 	p.add(p.door)
 	return nil
 }

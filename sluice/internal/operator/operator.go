@@ -41,7 +41,11 @@ func (n Node) Ask(ctx context.Context, method, path string) (body []byte, err er
 			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(n.Data, standalone.SocketName))
 		}
 	}
-	at := url.URL{Scheme: "http", Host: host, Path: path}
+	at, err := url.Parse(path) // with its query
+	if err != nil {
+		return nil, fmt.Errorf("ask the node: %w", err)
+	}
+	at.Scheme, at.Host = "http", host
 	request, err := http.NewRequestWithContext(ctx, method, at.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask the node: %w", err)
