@@ -13,7 +13,13 @@ require (
 	google.golang.org/protobuf v1.36.12
 )
 
-require gopkg.in/inf.v0 v0.9.1 // indirect
+require (
+	github.com/pion/dtls/v3 v3.1.15
+	github.com/pion/logging v0.2.4 // indirect
+	github.com/pion/transport/v5 v5.0.0 // indirect
+	golang.org/x/crypto v0.57.0 // indirect
+	gopkg.in/inf.v0 v0.9.1 // indirect
+)
 
 require (
 	github.com/distribution/reference v0.5.0 // indirect
@@ -28,9 +34,8 @@ require (
 	github.com/opencontainers/go-digest v1.0.0 // indirect
 	github.com/prometheus/client_golang v1.25.0
 	github.com/redis/go-redis/v9 v9.23.0 // indirect
-	github.com/santhosh-tekuri/jsonschema/v6 v6.0.1 // indirect
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // indirect
 	github.com/sirupsen/logrus v1.10.1 // indirect
-	github.com/twmb/franz-go/pkg/kadm v1.19.0 // indirect
 	github.com/twmb/franz-go/pkg/kfake v0.0.0-20260918054303-01f206a7e32c // indirect
 	github.com/xhit/go-str2duration/v2 v2.1.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
@@ -63,7 +68,7 @@ require (
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
-	github.com/rogpeppe/go-internal v1.9.0 // indirect
+	github.com/rogpeppe/go-internal v1.12.0 // indirect
 	github.com/sluice-iot/sluice/bus v0.0.0
 	github.com/sluice-iot/sluice/process v0.0.0
 	github.com/sluice-iot/sluice/proto v0.0.0
@@ -89,3 +94,7 @@ replace (
 	github.com/sluice-iot/sluice/sluice => ../sluice
 	github.com/sluice-iot/sluice/transport => ../transport
 )
+
+replace github.com/sluice-iot/sluice/services/js-executor => ../services/js-executor
+
+replace github.com/sluice-iot/sluice/examples/csv-transport => ../examples/csv-transport

@@ -18,8 +18,10 @@ var floors = map[string][]string{
 	"services/http-transport": {"proto", "process", "bus", "transport"},
 	"services/coap-transport": {"proto", "process", "bus", "transport"},
 	"services/core-node":      {"proto", "process", "bus"},
+	"services/js-executor":    {"proto", "process", "bus"},
 	"sluice":                  {"process", "bus", "roots"},
 	"tests":                   {"proto", "process", "bus", "transport", "sluice", "roots"},
+	"examples":                {"proto", "process", "bus", "transport"},
 	"tools":                   {},
 }
 
@@ -28,9 +30,16 @@ var insideCoreNode = map[string][]string{
 	"storage":   {},
 	"telemetry": {"storage", "live", "entity", "rule"},
 	"live":      {"storage"},
-	"rule":      {"storage", "entity", "telemetry"},
+	"rule":      {"storage", "entity", "telemetry", "relation", "alarm", "outside"},
+	"outside":   {},
 	"history":   {"storage"},
 	"password":  {},
+	"alarm":     {"storage", "relation", "reference"},
+	"reference": {},
+	"relation":  {"storage", "reference"},
+	"event":     {"storage"},
+	"blob":      {},
+	"ota":       {"blob", "storage", "entity", "telemetry"},
 }
 
 func TestFloors(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -55,7 +56,16 @@ func edgeRole(ctx context.Context, a assignment, say func(report) error) (err er
 			return err
 		}
 	}
-	mqtt.Listen, http.Listen, coap.Listen = loopback, loopback, loopback
+	mqtt.Listen, http.Listen, coap.Listen, coap.DTLSListen = loopback, loopback, loopback, loopback
+	certificates, err := os.MkdirTemp("", "sluice-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(certificates)) }()
+	coap.DTLSCertificates = filepath.Join(certificates, "default.pem")
+	if err := writeCertificate(coap.DTLSCertificates); err != nil {
+		return err
+	}
 	platform, err := transport.New(shared, client, transport.Options{})
 	if err != nil {
 		return err
@@ -76,7 +86,7 @@ func edgeRole(ctx context.Context, a assignment, say func(report) error) (err er
 		return err
 	}
 	c.add(u)
-	if err := say(report{MQTT: m.Addr(), HTTP: h.Addr(), CoAP: u.Addr()}); err != nil {
+	if err := say(report{MQTT: m.Addr(), HTTP: h.Addr(), CoAP: u.Addr(), CoAPS: u.DTLSAddr()}); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -110,14 +120,18 @@ func (c *composition) stop() error {
 	return errors.Join(errs...)
 }
 
-// broker starts the embedded broker, synced, with every topic there is, and notes it in a; unless a names brokers.
+// broker starts the embedded broker, synced unless a has it in memory, with every topic there is, and notes it in a; unless a names brokers.
 func (c *composition) broker(ctx context.Context, a *assignment) error {
 	if len(a.Brokers) > 0 {
 		return nil
 	}
 	config := broker.DefaultConfig()
 	config.BacklogBytes = benchBacklog
-	b, err := broker.Start(config, broker.Options{Dir: filepath.Join(a.Dir, "bus"), Group: bus.DefaultConfig().Group})
+	options := broker.Options{Dir: filepath.Join(a.Dir, "bus"), Group: bus.DefaultConfig().Group}
+	if a.Memory {
+		options.Dir = ""
+	}
+	b, err := broker.Start(config, options)
 	if err != nil {
 		return err
 	}

@@ -15,11 +15,11 @@ import (
 
 // fleetOrder is the order of a fleet's rows on the page.
 func fleetOrder() []string {
-	return []string{"a1", "a2", "b", "c", "d", "h1", "h2", "i", "j1", "j2", "k"}
+	return []string{"a1", "a2", "b", "c", "d", "h1", "h2", "i", "j1", "j2", "k", "l1", "l2"}
 }
 
 func (b *bench) fleetRows() []row {
-	return []row{
+	return append([]row{
 		b.mqttRow("a1", 200, 16, map[string]float64{"the bus alone": 0.30, "mosquitto": 3}, map[string]float64{}),
 		b.mqttRow("a2", 50, 1, map[string]float64{"mosquitto": 0.3}, nil),
 		b.httpRow(),
@@ -31,7 +31,7 @@ func (b *bench) fleetRows() []row {
 		b.fleetStartRow(),
 		b.transportStartRow(),
 		b.sizeRow(),
-	}
+	}, b.rpcRows("l", "a core node and an MQTT transport", b.fleetAsked, b.fleetRelayed)...)
 }
 
 // fleetOurs are a transport's process alone, whose calls this program answers, and beside a core node.

@@ -1,9 +1,9 @@
 // Command bench measures Sluice side by side with what it stands on and what it stands against:
-// the bus alone, kafka-go's Writer, a bare HTTP handler, a bare loop into Pebble, mosquitto and
-// libcoap. Every row runs its sides alternately, several times, and reports medians and every
+// the bus alone, kafka-go's Writer, a bare HTTP handler, a bare loop into Pebble, mosquitto,
+// libcoap and scripts in Node. Every row runs its sides alternately, several times, and reports medians and every
 // single value, to the screen and to docs/reference/performance.md.
 //
-// Peers come from the Debian packages mosquitto and libcoap3-bin. Everything listens on loopback
+// Peers come from the Debian packages mosquitto, libcoap3-bin and nodejs. Everything listens on loopback
 // addresses and is ended by its process id.
 package main
 
@@ -22,7 +22,7 @@ import (
 )
 
 type options struct {
-	Rows   []string      `help:"Rows to measure, such as a,b,c; all without it."`
+	Rows   []string      `help:"Rows to measure, such as a,b,c or f1; all without it."`
 	Pairs  int           `default:"5" help:"How often each side is measured, in turns."`
 	Time   time.Duration `default:"4s" help:"How long one measurement of throughput takes."`
 	Short  bool          `help:"One quick turn of everything: to see that it works, not to compare."`
@@ -68,7 +68,7 @@ func run(ctx context.Context, o options) error {
 	var measured []outcome
 	var errs []error
 	for _, r := range b.rows() {
-		if len(o.Rows) > 0 && !slices.Contains(o.Rows, strings.TrimRight(r.id, "0123456789")) {
+		if len(o.Rows) > 0 && !slices.Contains(o.Rows, r.id) && !slices.Contains(o.Rows, strings.TrimRight(r.id, "0123456789")) {
 			continue
 		}
 		result, err := b.measure(ctx, r)

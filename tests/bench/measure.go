@@ -66,8 +66,13 @@ func newBench(ctx context.Context, o options) (*bench, error) {
 	}
 	b := &bench{options: o, dir: dir, binary: filepath.Join(dir, "sluice"), machine: describe(ctx)}
 	// As `make build` links what is shipped.
+	trimmed, err := exec.CommandContext(ctx, filepath.Join("tools", "trim")).Output()
+	if err != nil {
+		b.close()
+		return nil, fmt.Errorf("make the workspace to build in: %w", err)
+	}
 	build := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", b.binary, "github.com/sluice-iot/sluice/sluice")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK="+strings.TrimSpace(string(trimmed)))
 	if out, err := build.CombinedOutput(); err != nil {
 		b.close()
 		return nil, fmt.Errorf("build sluice: %w\n%s", err, out)

@@ -33,16 +33,20 @@ type assignment struct {
 	// Brokers are those to use, with topics whose names begin with Prefix; without any the role has a broker of its own.
 	Brokers []string
 	Prefix  string
+	// Binary is sluice; Node what a Node executor gives a call, "" for ours.
+	Binary, Node string
+	// Memory has the role's own broker keep its messages in memory.
+	Memory bool
 	// Cassandra, host:port, and Keyspace are where rows go.
 	Cassandra, Keyspace string
 }
 
 // report is what a role prints, as a line of JSON: where it listens once it is ready, or what it measured.
 type report struct {
-	MQTT, HTTP, CoAP string
-	Messages         int
-	Elapsed          time.Duration
-	P50, P99         time.Duration
+	MQTT, HTTP, CoAP, CoAPS string
+	Messages                int
+	Elapsed                 time.Duration
+	P50, P99                time.Duration
 }
 
 // perSecond is the measured rate.
@@ -58,8 +62,8 @@ func playRole(arguments []string) error {
 		return fmt.Errorf("role: %w", err)
 	}
 	play, ok := map[string]func(context.Context, assignment, func(report) error) error{
-		"edge": edgeRole, "bus": busRole, "writer": writerRole, "http": httpRole, "pebble": pebbleRole, "relay": relayRole,
-		"answers": answersRole, "rows": rowsRole,
+		"edge": edgeRole, "bus": busRole, "writer": writerRole, "http": httpRole, "pebble": pebbleRole, "relay": relayRole, "hops": hopsRole,
+		"answers": answersRole, "rows": rowsRole, "scripts": scriptsRole, "node-executor": nodeExecutorRole,
 	}[a.Role]
 	if !ok {
 		return fmt.Errorf("role: no role %q", a.Role)

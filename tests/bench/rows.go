@@ -11,7 +11,7 @@ import (
 
 // standaloneOrder is the order of the rows of one process on the page.
 func standaloneOrder() []string {
-	return []string{"a1", "a2", "b", "c", "d1", "d2", "e", "g1", "g2", "g3", "g4", "i", "j"}
+	return []string{"a1", "a2", "b", "c", "c2", "d1", "d2", "d3", "e", "f1", "f2", "f3", "f4", "g1", "g2", "g3", "g4", "i", "j", "k1", "k2"}
 }
 
 // rows are the lines of the table, in its order.
@@ -24,12 +24,16 @@ func (b *bench) rows() []row {
 		b.mqttRow("a2", 50, 1, map[string]float64{"mosquitto": 0.35}, nil),
 		b.httpRow(),
 		b.coapRow(),
+		b.dtlsRow(),
 		b.storeRow(),
 		b.sustainedRow(),
+		b.scriptedStoreRow(),
 		b.connectionRow(),
 	}
+	rows = append(rows, b.scriptRows()...)
 	rows = append(rows, b.liveRows()...)
-	return append(rows, b.memoryRow(), b.startRow())
+	rows = append(rows, b.memoryRow(), b.startRow())
+	return append(rows, b.rpcRows("k", "everything on", b.asked, b.relayed)...)
 }
 
 func (b *bench) mqttRow(id string, clients, inFlight int, floors, aims map[string]float64) row {
@@ -96,6 +100,19 @@ func (b *bench) coapRow() row {
 				return loaded(ctx, c, load.CoAP, o, address)
 			}},
 		),
+	}
+}
+
+// dtlsRow is what the encryption costs: the same devices with and without it.
+func (b *bench) dtlsRow() row {
+	o := load.Options{Clients: 200, Duration: b.options.Time, Payload: load.Reading()}
+	return row{
+		id: "c2", title: "CoAP CON POST over DTLS, 200 connections", unit: "requests/s",
+		floors: map[string]float64{"the same without DTLS": 0.5},
+		sides: []side{
+			{"transport and broker alone", b.edge(load.CoAPS, o, func(r report) string { return r.CoAPS })},
+			{"the same without DTLS", b.edge(load.CoAP, o, func(r report) string { return r.CoAP })},
+		},
 	}
 }
 

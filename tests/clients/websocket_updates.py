@@ -7,7 +7,13 @@ import os
 import paho.mqtt.publish as publish
 import websockets
 
+from people import Person, proved
+
 HTTP, MQTT = os.environ["HTTP_PORT"], int(os.environ["MQTT_PORT"])
+
+
+def reading(token, key, value):
+    publish.single("v1/devices/me/telemetry", json.dumps({key: value}), qos=1, hostname="127.0.0.1", port=MQTT, auth={"username": token})
 
 
 async def update(socket, key, value):
@@ -21,29 +27,23 @@ async def update(socket, key, value):
 
 
 async def main():
+    tenant = Person()
+    device = tenant.device()
+    await asyncio.to_thread(reading, device.token, "before", 30.5)
     async with websockets.connect(f"ws://127.0.0.1:{HTTP}/api/ws") as socket:
         command = {
             "type": "TIMESERIES",
             "cmdId": 7,
             "entityType": "DEVICE",
-            "entityId": os.environ["DEVICE"],
+            "entityId": device.id,
             "scope": "LATEST_TELEMETRY",
         }
-        await socket.send(json.dumps({"authCmd": {"cmdId": 0, "token": os.environ["TOKEN"]}, "cmds": [command]}))
-        first = json.loads(await asyncio.wait_for(socket.recv(), 5))
-        if first["subscriptionId"] != 7 or "by_mqtt" not in first["data"]:
-            raise SystemExit(f"first frame {first}")
+        await socket.send(json.dumps({"authCmd": {"cmdId": 0, "token": tenant.token}, "cmds": [command]}))
+        await update(socket, "before", 30.5)
         for value in (31.5, 32.5, 33.5):
-            await asyncio.to_thread(
-                publish.single,
-                "v1/devices/me/telemetry",
-                json.dumps({"live": value}),
-                qos=1,
-                hostname="127.0.0.1",
-                port=MQTT,
-                auth={"username": "A2_TEST_TOKEN"},
-            )
+            await asyncio.to_thread(reading, device.token, "live", value)
             await update(socket, "live", value)
+    proved("a WebSocket is told what was stored, then of each reading as it comes")
 
 
 asyncio.run(main())

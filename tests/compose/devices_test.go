@@ -92,24 +92,17 @@ func (d *devices) goOn(ctx context.Context, t *testing.T) {
 func (d *devices) check(ctx context.Context, t *testing.T, tenant *system.Tenant) ledger.Verdict {
 	t.Helper()
 	var total ledger.Verdict
-	deadline := time.Now().Add(time.Minute)
+	began := time.Now()
 	for i, device := range d.firmware {
-		for {
-			rows, err := tenant.Rows(ctx, d.ids[i], "n")
-			if err == nil {
-				verdict := device.Account.Check(rows)
-				if len(verdict.Lost) == 0 || time.Now().After(deadline) {
-					for _, problem := range verdict.Problems {
-						t.Errorf("%s (%s): %s", device.Account.Name, protocols[i%3], problem)
-					}
-					total.Add(verdict)
-					break
-				}
-			} else if time.Now().After(deadline) {
-				t.Fatal(err)
-			}
-			time.Sleep(100 * time.Millisecond) // not handled yet
+		verdict, err := tenant.Settled(ctx, d.ids[i], device.Account)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, problem := range verdict.Problems {
+			t.Errorf("%s (%s): %s", device.Account.Name, protocols[i%3], problem)
+		}
+		total.Add(verdict)
 	}
+	t.Logf("all was handled %s after the load ended", time.Since(began).Round(time.Second))
 	return total
 }

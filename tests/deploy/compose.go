@@ -19,7 +19,7 @@ import (
 const folder = "../../deploy"
 
 // ours are the roles of our own image; init is one, too.
-var ours = map[string]bool{"init": true, "core-node": true, "mqtt-transport": true, "http-transport": true, "coap-transport": true}
+var ours = map[string]bool{"init": true, "core-node": true, "mqtt-transport": true, "http-transport": true, "coap-transport": true, "js-executor": true}
 
 // Load reads the compose file as `docker compose` does, with all profiles and the given variables besides none of the process's own.
 func Load(ctx context.Context, variables ...string) (*types.Project, error) {

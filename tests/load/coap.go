@@ -6,20 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"time"
 )
 
 // CoAP posts o.Payload over CoAP, confirmable, one message at a time per client (NSTART = 1), and
 // sends again what is not acknowledged in time (RFC 7252 §4.2).
-func CoAP(ctx context.Context, o Options) (Result, error) {
+func CoAP(ctx context.Context, o Options) (Result, error) { return coap(ctx, o, dialUDP) }
+
+// CoAPS is CoAP over DTLS, a connection per client, as cheap but for the ciphers. The server's certificate is not verified.
+func CoAPS(ctx context.Context, o Options) (Result, error) { return coap(ctx, o, dialDTLS) }
+
+func coap(ctx context.Context, o Options, dial func(context.Context, *net.UDPAddr) (net.Conn, error)) (Result, error) {
 	if err := o.check(); err != nil {
 		return Result{}, err
 	}
 	clients := make([]client, o.Clients)
 	for i := range clients {
-		clients[i] = &coapClient{address: o.Address, datagram: coapPost(strings.ReplaceAll(o.Path, "{token}", o.Token(i)), o.Payload)}
+		clients[i] = &coapClient{dial: dial, address: o.Address, datagram: coapPost(strings.ReplaceAll(o.Path, "{token}", o.Token(i)), o.Payload)}
 	}
 	return run(ctx, o, clients)
 }
@@ -36,8 +40,9 @@ const (
 
 type coapClient struct {
 	tally
+	dial     func(context.Context, *net.UDPAddr) (net.Conn, error)
 	address  string
-	conn     *net.UDPConn
+	conn     net.Conn
 	datagram []byte // its message id and token change from message to message
 	buffer   [1500]byte
 	sequence uint32
@@ -61,13 +66,17 @@ func coapPost(path string, payload []byte) []byte {
 	return append(append(d, 0xff), payload...)
 }
 
-func (c *coapClient) open(context.Context) error {
+func (c *coapClient) open(ctx context.Context) error {
 	server, err := net.ResolveUDPAddr("udp", c.address)
 	if err != nil {
 		return err
 	}
-	c.conn, err = net.DialUDP("udp", nil, server)
+	c.conn, err = c.dial(ctx, server)
 	return err
+}
+
+func dialUDP(_ context.Context, server *net.UDPAddr) (net.Conn, error) {
+	return net.DialUDP("udp", nil, server)
 }
 
 func (c *coapClient) run(b *budget) error {
@@ -98,12 +107,17 @@ func (c *coapClient) exchange() (code byte, err error) {
 		if _, err := c.conn.Write(c.datagram); err != nil {
 			return 0, err
 		}
-		if code, err = c.await(timeout); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if code, err = c.await(timeout); !timedOut(err) {
 			return code, err
 		}
 		timeout *= 2
 	}
 	return 0, err
+}
+
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // await reads until the response to the present message is there. Everything else is a leftover

@@ -28,20 +28,27 @@ type httpClient struct {
 	tally
 	address string
 	request []byte
-	conn    net.Conn
-	buffer  [4096]byte
+	httpConn
 }
 
-func (c *httpClient) open(ctx context.Context) (err error) {
+// httpConn is a keep-alive connection that carries one request at a time.
+type httpConn struct {
+	conn   net.Conn
+	buffer [4096]byte
+}
+
+func (c *httpClient) open(ctx context.Context) error { return c.dial(ctx, c.address) }
+
+func (c *httpConn) dial(ctx context.Context, address string) (err error) {
 	var d net.Dialer
-	c.conn, err = d.DialContext(ctx, "tcp", c.address)
+	c.conn, err = d.DialContext(ctx, "tcp", address)
 	return err
 }
 
 func (c *httpClient) run(b *budget) error {
 	for b.next() {
 		sent := time.Now()
-		status, err := c.exchange()
+		status, _, err := c.exchange(c.request)
 		switch {
 		case err != nil:
 			c.lost++
@@ -56,16 +63,16 @@ func (c *httpClient) run(b *budget) error {
 	return nil
 }
 
-// exchange sends the request and reads the whole response, whose length must be stated.
-func (c *httpClient) exchange() (status int, err error) {
-	if _, err := c.conn.Write(c.request); err != nil {
-		return 0, err
+// exchange sends the request and reads the whole response, whose length must be stated. The body is good until the next.
+func (c *httpConn) exchange(request []byte) (status int, body []byte, err error) {
+	if _, err := c.conn.Write(request); err != nil {
+		return 0, nil, err
 	}
 	held := 0
 	for {
 		n, err := c.conn.Read(c.buffer[held:])
 		if err != nil {
-			return 0, fmt.Errorf("response: %w", err)
+			return 0, nil, fmt.Errorf("response: %w", err)
 		}
 		held += n
 		head, body, whole := bytes.Cut(c.buffer[:held], []byte("\r\n\r\n"))
@@ -73,8 +80,11 @@ func (c *httpClient) exchange() (status int, err error) {
 			continue
 		}
 		status, length, err := readHead(head)
-		if err != nil || len(body) >= length {
-			return status, err
+		if err != nil {
+			return status, nil, err
+		}
+		if len(body) >= length {
+			return status, body[:length], nil
 		}
 	}
 }
@@ -101,7 +111,7 @@ func readHead(head []byte) (status, length int, err error) {
 	return 0, 0, fmt.Errorf("response without a length: %q", head)
 }
 
-func (c *httpClient) close() {
+func (c *httpConn) close() {
 	if c.conn != nil {
 		// Every response was read, or the run is over.
 		_ = c.conn.Close()

@@ -29,7 +29,8 @@ func (l *Latencies) Percentile(p float64) time.Duration {
 	return 0
 }
 
-func (l *Latencies) merge(other *Latencies) {
+// Merge adds those of other.
+func (l *Latencies) Merge(other *Latencies) {
 	for i, n := range other.counts {
 		l.counts[i] += n
 	}

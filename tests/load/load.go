@@ -204,7 +204,7 @@ func run(ctx context.Context, o Options, clients []client) (Result, error) {
 		result.Acknowledged += t.acknowledged
 		result.Refused += t.refused
 		result.Lost += t.lost
-		result.Latency.merge(&t.latency)
+		result.Latency.Merge(&t.latency)
 	}
 	return result, errors.Join(errs...)
 }

@@ -2,7 +2,9 @@ package load
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -13,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/dtls/v3"
 	"go.uber.org/goleak"
+
+	"github.com/sluice-iot/sluice/transport/certificate/certificatetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -235,7 +240,7 @@ func TestLatencies(t *testing.T) {
 	}
 	l.Add(time.Millisecond, 98)
 	m.Add(time.Second, 2)
-	l.merge(&m)
+	l.Merge(&m)
 	for p, want := range map[float64]time.Duration{50: time.Millisecond, 98: time.Millisecond, 99: time.Second, 100: time.Second} {
 		if got := l.Percentile(p); got < want || got > want+want/8+1 {
 			t.Errorf("p%v is %v, want %v", p, got, want)
@@ -282,6 +287,56 @@ func TestTimedReadingsCountUp(t *testing.T) {
 	for _, want := range []string{`{"ts":1700000000000,"values":{"temperature"`, `{"ts":1700000000001,"values":{"temperature"`} {
 		if !strings.Contains(string(sent), want) {
 			t.Errorf("sent %q, without %s", sent, want)
+		}
+	}
+}
+
+// TestCoAPS: a client whose records are our own, against a server whose are a library's.
+func TestCoAPS(t *testing.T) {
+	certificate, err := tls.X509KeyPair(certificatetest.Make(t, 1, "localhost"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := dtls.ListenWithOptions("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, dtls.WithCertificates(certificate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { answerCoAP(t, conn) })
+		}
+	})
+	r, err := CoAPS(context.Background(), options(listener.Addr().String()))
+	check(t, r, err)
+	if err := listener.Close(); err != nil {
+		t.Error(err)
+	}
+	serving.Wait() // all clients said goodbye
+}
+
+// answerCoAP acknowledges what comes over conn until that ends.
+func answerCoAP(t *testing.T, conn net.Conn) {
+	defer conn.Close()
+	buffer := make([]byte, 1500)
+	for {
+		n, err := conn.Read(buffer)
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				t.Error(err)
+			}
+			return
+		}
+		d := buffer[:n]
+		if !bytes.HasSuffix(d, Reading()) {
+			t.Errorf("% x", d)
+		}
+		if _, err := conn.Write(append([]byte{0x64, 2<<5 | 1, d[2], d[3]}, d[4:8]...)); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -1,8 +1,8 @@
-// Command parts starts real Kafka, ZooKeeper, Cassandra and Redis, runs a command beside them and stops them:
+// Command parts starts real Kafka, ZooKeeper, Cassandra, Redis and S3, runs a command beside them and stops them:
 //
-//	go run ./tests/parts kafka zookeeper redis cassandra -- go test -tags fleet ./bus/...
+//	go run ./tests/parts kafka zookeeper redis cassandra s3 -- go test -tags fleet ./bus/...
 //
-// The command finds them by SLUICE_TEST_KAFKA, SLUICE_TEST_ZOOKEEPER, SLUICE_TEST_CASSANDRA and SLUICE_TEST_REDIS.
+// The command finds them by SLUICE_TEST_KAFKA, SLUICE_TEST_ZOOKEEPER, SLUICE_TEST_CASSANDRA, SLUICE_TEST_REDIS and SLUICE_TEST_S3.
 // Without a command they run until interrupted, and the addresses are printed.
 package main
 
@@ -24,7 +24,7 @@ import (
 
 // options is the command line before "--".
 type options struct {
-	Parts      []string `arg:"" enum:"kafka,zookeeper,cassandra,redis" help:"What to start: kafka, zookeeper, cassandra, redis."`
+	Parts      []string `arg:"" enum:"kafka,zookeeper,cassandra,redis,s3" help:"What to start: kafka, zookeeper, cassandra, redis, s3."`
 	Brokers    int      `default:"1" enum:"1,3" help:"Kafka brokers: 1, or 3 with replication 3."`
 	AutoCreate bool     `help:"Kafka creates topics when they are first used."`
 	Dir        string   `help:"Keep configuration, data and logs in this folder; by default a temporary one, removed at the end."`
@@ -105,6 +105,8 @@ func (o *options) prepare(ctx context.Context, dir string) ([]part.Part, error) 
 			p, err = part.NewCassandra(ctx, dir, "")
 		case "redis":
 			p, err = part.NewRedis(ctx, dir)
+		case "s3":
+			p, err = part.NewS3(ctx, dir)
 		}
 		if err != nil {
 			return nil, err

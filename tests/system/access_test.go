@@ -14,13 +14,7 @@ const accessTime = time.Second
 // TestAccessEnds changes a device's token, then deletes the device: each time its MQTT session is
 // closed, and the old token is refused by all protocols, within a second.
 func TestAccessEnds(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	platform := newPlatform(ctx, t)
-	if err := platform.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	tenant := firstTenant(ctx, t, platform)
+	ctx, platform, tenant := startPlatform(t)
 	firstToken, secondToken := unique("FIRST"), unique("SECOND")
 	device, err := tenant.NewDevice(ctx, "door", firstToken)
 	if err != nil {
@@ -51,14 +45,9 @@ func TestAccessEnds(t *testing.T) {
 
 // TestTakeover connects a device a second time: the first connection is closed, the second serves.
 func TestTakeover(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	platform := newPlatform(ctx, t)
-	if err := platform.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
+	ctx, platform, tenant := startPlatform(t)
 	token := unique("TWIN")
-	if _, err := firstTenant(ctx, t, platform).NewDevice(ctx, "twin", token); err != nil {
+	if _, err := tenant.NewDevice(ctx, "twin", token); err != nil {
 		t.Fatal(err)
 	}
 	for _, version := range []byte{4, 5} {

@@ -14,6 +14,9 @@ import (
 // partitions is the standard number of each owned topic's.
 const partitions = 24
 
+// residentKB is what ten thousand devices behind gateways may cost, each: mostly the heaps of nine processes under load.
+const residentKB = 80
+
 // theParts are shared by the scenarios of this process.
 var theParts struct {
 	sync.Mutex
@@ -42,7 +45,14 @@ func shared(t *testing.T) *Parts {
 // newPlatform is what a scenario runs on: a fleet of its own on the shared parts. Start starts it.
 func newPlatform(ctx context.Context, t *testing.T, flags ...string) Platform {
 	t.Helper()
-	return NewFleet(ctx, t, shared(t), FleetOptions{Flags: flags})
+	return NewFleet(ctx, t, shared(t), FleetOptions{Flags: flags, Scripts: 1})
+}
+
+// newSecurePlatform is newPlatform with a TLS door, for which certificates is a folder.
+func newSecurePlatform(ctx context.Context, t *testing.T, certificates string, flags ...string) Platform {
+	t.Helper()
+	flags = append(flags, "--blob-folder="+t.TempDir(), "--blob-shared=true")
+	return NewFleet(ctx, t, shared(t), FleetOptions{Flags: flags, Scripts: 1, Certificates: certificates})
 }
 
 // endParts ends what shared has started.

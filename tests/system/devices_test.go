@@ -92,34 +92,37 @@ func (d *devices) awaitAcknowledged(ctx context.Context, t *testing.T, want int)
 func (d *devices) check(ctx context.Context, t *testing.T, tenant *Tenant) ledger.Verdict {
 	t.Helper()
 	var total ledger.Verdict
-	deadline := time.Now().Add(30 * time.Second)
 	for i, device := range d.firmware {
-		for {
-			rows, err := tenant.Rows(ctx, d.ids[i], "n")
-			if err != nil {
-				t.Fatal(err)
-			}
-			verdict := device.Account.Check(rows)
-			if len(verdict.Lost) > 0 && time.Now().Before(deadline) {
-				time.Sleep(50 * time.Millisecond) // not processed yet
-				continue
-			}
-			for _, problem := range verdict.Problems {
-				t.Errorf("%s (%s): %s", device.Account.Name, d.protocol[i], problem)
-			}
-			total.Add(verdict)
-			break
+		verdict, err := tenant.Settled(ctx, d.ids[i], device.Account)
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, problem := range verdict.Problems {
+			t.Errorf("%s (%s): %s", device.Account.Name, d.protocol[i], problem)
+		}
+		total.Add(verdict)
 	}
 	return total
 }
 
-// firstTenant logs in as the first administrator and makes a tenant.
-func firstTenant(ctx context.Context, t *testing.T, platform Platform) *Tenant {
+// startPlatform starts a platform for a test of two minutes at most, and makes a tenant. Context and platform end with the test.
+func startPlatform(t *testing.T) (context.Context, Platform, *Tenant) {
 	t.Helper()
-	asked, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	platform := newPlatform(ctx, t)
+	if err := platform.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return ctx, platform, firstTenant(ctx, t, platform)
+}
+
+// firstAdministrator logs in with what the first start printed.
+func firstAdministrator(ctx context.Context, t *testing.T, platform Platform) *Tenant {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	user, password, err := platform.FirstLogin(asked)
+	user, password, err := platform.FirstLogin(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +130,13 @@ func firstTenant(ctx context.Context, t *testing.T, platform Platform) *Tenant {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tenant, err := administrator.NewTenant(ctx, unique("acme"))
+	return administrator
+}
+
+// firstTenant makes a tenant.
+func firstTenant(ctx context.Context, t *testing.T, platform Platform) *Tenant {
+	t.Helper()
+	tenant, err := firstAdministrator(ctx, t, platform).NewTenant(ctx, unique("acme"))
 	if err != nil {
 		t.Fatal(err)
 	}

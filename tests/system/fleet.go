@@ -19,9 +19,10 @@ import (
 // FleetOptions is how many of each role a fleet has and what they are told.
 type FleetOptions struct {
 	Core, MQTT, HTTP, CoAP int // 0: 3, 2, 2 and 1
+	Scripts                int // executors; 0: none
 	// Slots is how many core nodes the balancer has a place for; 0: three more than Core.
 	Slots int
-	// Certificates, a .pem file with chain and key or a folder of them, opens the MQTT transports' TLS door.
+	// Certificates, a .pem file with chain and key or a folder of them, opens the TLS door of MQTT transports and the DTLS door of CoAP's.
 	Certificates string
 	// Flags are given to every role, as variables of the environment, so each takes those it knows.
 	Flags []string
@@ -32,6 +33,7 @@ type FleetOptions struct {
 type Fleet struct {
 	Parts                  *Parts
 	Core, MQTT, HTTP, CoAP []*Role
+	Scripts                []*Role
 	Balancer               *part.HAProxy
 
 	binary, dir string
@@ -55,6 +57,29 @@ func NewFleet(ctx context.Context, t *testing.T, parts *Parts, o FleetOptions) *
 	for range cmp.Or(o.Slots, cmp.Or(o.Core, 3)+3) {
 		f.slots = append(f.slots, part.Server{Address: freeAddress(t, "tcp"), Admin: freeAddress(t, "tcp")})
 	}
+	f.arrange(t, o)
+	for i := range o.Scripts {
+		f.Scripts = append(f.Scripts, f.role("js-executor", i, freeAddress(t, "tcp")))
+	}
+	if f.Balancer, err = part.NewHAProxy(ctx, f.dir, f.balanced()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		f.Kill()
+		f.Balancer.Kill()
+		if t.Failed() {
+			for _, p := range append(f.Processes(), f.Balancer.Process) {
+				lines := p.Lines("")
+				t.Logf("%s printed at last:\n%s", p.Name, strings.Join(lines[max(0, len(lines)-40):], "\n"))
+			}
+		}
+	})
+	return f
+}
+
+// arrange prepares the processes that people and devices talk to.
+func (f *Fleet) arrange(t *testing.T, o FleetOptions) {
+	t.Helper()
 	for range cmp.Or(o.Core, 3) {
 		f.Core = append(f.Core, f.coreNode(len(f.Core)))
 	}
@@ -77,25 +102,21 @@ func NewFleet(ctx context.Context, t *testing.T, parts *Parts, o FleetOptions) *
 		f.HTTP = append(f.HTTP, role)
 	}
 	for i := range cmp.Or(o.CoAP, 1) {
-		listen := freeAddress(t, "udp")
-		role := f.role("coap-transport", i, freeAddress(t, "tcp"), "--coap-listen", listen)
-		role.Listen = listen
-		f.CoAP = append(f.CoAP, role)
+		f.CoAP = append(f.CoAP, f.coapTransport(t, i, o.Certificates))
 	}
-	if f.Balancer, err = part.NewHAProxy(ctx, f.dir, f.balanced()); err != nil {
-		t.Fatal(err)
+}
+
+// coapTransport prepares the i-th, with a door of DTLS if there are certificates.
+func (f *Fleet) coapTransport(t *testing.T, i int, certificates string) *Role {
+	listen, secure := freeAddress(t, "udp"), ""
+	args := []string{"--coap-listen", listen}
+	if certificates != "" {
+		secure = freeAddress(t, "udp")
+		args = append(args, "--coap-dtls-listen", secure, "--coap-dtls-certificates", certificates)
 	}
-	t.Cleanup(func() {
-		f.Kill()
-		f.Balancer.Kill()
-		if t.Failed() {
-			for _, p := range append(f.Processes(), f.Balancer.Process) {
-				lines := p.Lines("")
-				t.Logf("%s printed at last:\n%s", p.Name, strings.Join(lines[max(0, len(lines)-40):], "\n"))
-			}
-		}
-	})
-	return f
+	role := f.role("coap-transport", i, freeAddress(t, "tcp"), args...)
+	role.Listen, role.Secure = listen, secure
+	return role
 }
 
 func (f *Fleet) balanced() part.Balanced {
@@ -169,7 +190,7 @@ func (f *Fleet) FirstLogin(context.Context) (user, password string, err error) {
 // Doors is where devices and people find it.
 func (f *Fleet) Doors() Doors {
 	return Doors{
-		MQTT: f.Balancer.MQTT, MQTTTLS: f.Balancer.MQTTTLS, HTTP: f.Balancer.HTTP, CoAP: f.CoAP[0].Listen, Admin: f.Core[0].Admin,
+		MQTT: f.Balancer.MQTT, MQTTTLS: f.Balancer.MQTTTLS, HTTP: f.Balancer.HTTP, CoAP: f.CoAP[0].Listen, CoAPS: f.CoAP[0].Secure, Admin: f.Core[0].Admin,
 		Kafka: f.Parts.Kafka.First(),
 	}
 }
@@ -183,7 +204,7 @@ func (f *Fleet) Set(flags ...string) {
 }
 
 // Roles are all, core nodes first.
-func (f *Fleet) Roles() []*Role { return slices.Concat(f.Core, f.MQTT, f.HTTP, f.CoAP) }
+func (f *Fleet) Roles() []*Role { return slices.Concat(f.Core, f.MQTT, f.HTTP, f.CoAP, f.Scripts) }
 
 // Processes are those of Sluice itself.
 func (f *Fleet) Processes() (all []*part.Process) {
@@ -215,7 +236,7 @@ func (f *Fleet) Start(ctx context.Context) error {
 // AwaitBalancer waits until the balancer sends to exactly the roles that run and are ready.
 func (f *Fleet) AwaitBalancer(ctx context.Context) error {
 	want := map[string]bool{}
-	for _, r := range f.Roles() {
+	for _, r := range slices.Concat(f.Core, f.MQTT, f.HTTP, f.CoAP) {
 		ready, _, err := r.Ready(ctx)
 		want[r.Listen] = err == nil && ready
 		want[r.WebSocket], want[r.Secure] = want[r.Listen], want[r.Listen]

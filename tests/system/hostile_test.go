@@ -1,7 +1,6 @@
 package system
 
 import (
-	"context"
 	"net"
 	"testing"
 	"time"
@@ -19,13 +18,7 @@ const (
 // CONNECT and stop, while honest devices publish: memory stays within the bound and no honest
 // reading is lost.
 func TestHostileConnections(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	platform := newPlatform(ctx, t)
-	if err := platform.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	tenant := firstTenant(ctx, t, platform)
+	ctx, platform, tenant := startPlatform(t)
 	honest := newDevices(ctx, t, platform.Doors(), tenant, 30)
 	stop := honest.run(ctx, t)
 	honest.awaitAcknowledged(ctx, t, 10*len(honest.firmware))
@@ -88,13 +81,7 @@ func peakResident(t *testing.T, platform Platform, during time.Duration) int {
 
 // TestPlantedLoss shows that the scenario itself would notice: a reading that is called acknowledged without ever being sent is reported.
 func TestPlantedLoss(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	platform := newPlatform(ctx, t)
-	if err := platform.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	tenant := firstTenant(ctx, t, platform)
+	ctx, platform, tenant := startPlatform(t)
 	token := unique("LIAR")
 	id, err := tenant.NewDevice(ctx, "liar", token)
 	if err != nil {

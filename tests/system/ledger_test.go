@@ -16,7 +16,14 @@ const (
 
 // TestLedger kills all of the platform under devices of all three protocols, again and again, and
 // holds what was acknowledged against what a query shows.
-func TestLedger(t *testing.T) {
+func TestLedger(t *testing.T) { keepLedger(t, func(context.Context, *Tenant) error { return nil }) }
+
+// TestLedgerScripts does the same with two scripts in the way of every reading.
+func TestLedgerScripts(t *testing.T) {
+	keepLedger(t, func(ctx context.Context, tenant *Tenant) error { return tenant.UseScripts(ctx) })
+}
+
+func keepLedger(t *testing.T, prepare func(context.Context, *Tenant) error) {
 	kills := times(t, "LEDGER_KILLS", defaultKills)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute+time.Duration(kills)*20*time.Second)
 	defer cancel()
@@ -25,6 +32,10 @@ func TestLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	tenant := firstTenant(ctx, t, platform)
+	t.Cleanup(func() { leaveNothing(t, platform, tenant) })
+	if err := prepare(ctx, tenant); err != nil {
+		t.Fatal(err)
+	}
 	devices := newDevices(ctx, t, platform.Doors(), tenant, ledgerDevices)
 
 	stop := devices.run(ctx, t)
@@ -40,6 +51,10 @@ func TestLedger(t *testing.T) {
 	devices.awaitAcknowledged(ctx, t, devices.acknowledged()+len(devices.firmware))
 	stop()
 	total := devices.check(ctx, t, tenant)
+	if t.Failed() {
+		letters, err := platform.Operate(ctx, "dead-letters", "list")
+		t.Logf("dead letters, %v:\n%s", err, letters)
+	}
 	t.Logf("%d kills, %d devices: sent %d, acknowledged %d, stored %d, lost %d, duplicates %d, resent %d",
 		kills, len(devices.firmware), total.Sent, total.Acknowledged, total.Stored, len(total.Lost), total.Duplicates, total.Resent)
 }

@@ -26,13 +26,7 @@ type noise struct {
 // TestAnyBytesOnAnyPort talks nonsense at every door while honest devices publish: the process
 // lives, counts it, and stores every honest reading.
 func TestAnyBytesOnAnyPort(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	platform := newPlatform(ctx, t)
-	if err := platform.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	tenant := firstTenant(ctx, t, platform)
+	ctx, platform, tenant := startPlatform(t)
 	token := unique("NOISY")
 	if _, err := tenant.NewDevice(ctx, "noisy", token); err != nil {
 		t.Fatal(err)

@@ -54,6 +54,7 @@ type Doors struct {
 	MQTTTLS string // "" where there is none
 	HTTP    string // devices' API, REST and WebSockets
 	CoAP    string // UDP
+	CoAPS   string // DTLS; "" where there is none
 	Admin   string // the admin listener of one process that holds data
 	Kafka   string // a broker, in Kafka's protocol
 }

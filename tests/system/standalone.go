@@ -14,8 +14,9 @@ import (
 type Standalone struct {
 	*Role
 	MQTT, HTTP, CoAP, Kafka string
+	MQTTTLS, CoAPS          string // "" without certificates
 	binary, data            string
-	flags                   []string
+	flags, secure           []string
 }
 
 // NewStandalone picks ports and a folder for the data; Start starts the process. flags are further flags.
@@ -40,6 +41,19 @@ func NewStandalone(t *testing.T, flags ...string) *Standalone {
 	return s
 }
 
+// NewSecureStandalone is NewStandalone with doors of TLS and DTLS, for which certificates is a folder.
+func NewSecureStandalone(t *testing.T, certificates string, flags ...string) *Standalone {
+	t.Helper()
+	s := NewStandalone(t, flags...)
+	s.MQTTTLS, s.CoAPS = freeAddress(t, "tcp"), freeAddress(t, "udp")
+	s.secure = []string{
+		"--mqtt-tls-listen", s.MQTTTLS, "--mqtt-tls-certificates", certificates,
+		"--coap-dtls-listen", s.CoAPS, "--coap-dtls-certificates", certificates,
+	}
+	s.Set(flags...)
+	return s
+}
+
 func freeAddress(t *testing.T, network string) string {
 	t.Helper()
 	address, err := part.FreeAddress(network)
@@ -51,7 +65,7 @@ func freeAddress(t *testing.T, network string) string {
 
 // Doors is where devices and people find it.
 func (s *Standalone) Doors() Doors {
-	return Doors{MQTT: s.MQTT, HTTP: s.HTTP, CoAP: s.CoAP, Admin: s.Admin, Kafka: s.Kafka}
+	return Doors{MQTT: s.MQTT, MQTTTLS: s.MQTTTLS, HTTP: s.HTTP, CoAP: s.CoAP, CoAPS: s.CoAPS, Admin: s.Admin, Kafka: s.Kafka}
 }
 
 // Keep has the data kept in a folder below dir instead; before the first Start.
@@ -66,7 +80,7 @@ func (s *Standalone) Set(flags ...string) {
 	s.Args = append([]string{
 		"standalone", "--data", s.data, "--mqtt-listen", s.MQTT, "--http-listen", s.HTTP,
 		"--coap-listen", s.CoAP, "--admin-listen", s.Admin, "--broker-listen", s.Kafka,
-	}, flags...)
+	}, append(s.secure, flags...)...)
 }
 
 // Stop stops the process in order; an exit code is an error.

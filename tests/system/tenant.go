@@ -86,8 +86,15 @@ func (t *Tenant) NewTenant(ctx context.Context, title string) (*Tenant, error) {
 	if err := t.call(ctx, http.MethodPost, "/api/tenant", map[string]any{"title": title}, &made); err != nil {
 		return nil, err
 	}
-	email := title + "@example.org"
-	user := map[string]any{"email": email, "authority": "TENANT_ADMIN", "tenantId": made.ID}
+	return t.NewUser(ctx, map[string]any{"email": title + "@example.org", "authority": "TENANT_ADMIN", "tenantId": made.ID})
+}
+
+// NewUser makes a user, as the API writes one, gives that a password and logs it in; t must be who may make it.
+func (t *Tenant) NewUser(ctx context.Context, user map[string]any) (*Tenant, error) {
+	var made struct {
+		ID    ref
+		Email string
+	}
 	if err := t.call(ctx, http.MethodPost, "/api/user?sendActivationMail=false", user, &made); err != nil {
 		return nil, err
 	}
@@ -103,7 +110,7 @@ func (t *Tenant) NewTenant(ctx context.Context, title string) (*Tenant, error) {
 	if err := t.call(ctx, http.MethodPost, "/api/noauth/activate?sendActivationMail=false", activation, nil); err != nil {
 		return nil, err
 	}
-	return Login(ctx, t.base, email, "a-long-password")
+	return Login(ctx, t.base, made.Email, "a-long-password")
 }
 
 // NewDevice makes a device with an access token and returns its id.
@@ -155,6 +162,30 @@ func (t *Tenant) Rows(ctx context.Context, device, key string) ([]ledger.Row, er
 		rows = append(rows, ledger.Row{Time: point.TS, N: n})
 	}
 	return rows, nil
+}
+
+// standstill is how long nothing more of a device may be stored before what is missing counts as lost. A backlog takes as long as
+// it takes.
+const standstill = 40 * time.Second
+
+// Settled waits until all that was acknowledged to a device is stored, or nothing more comes, and holds the account against it.
+func (t *Tenant) Settled(ctx context.Context, device string, account *ledger.Device) (ledger.Verdict, error) {
+	for stored, moved := 0, time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		rows, err := t.Rows(ctx, device, "n")
+		if err != nil {
+			if ctx.Err() != nil || time.Since(moved) >= standstill {
+				return ledger.Verdict{}, err
+			}
+			continue // whoever handles a backlog may be too busy to answer
+		}
+		verdict := account.Check(rows)
+		if verdict.Stored > stored {
+			stored, moved = verdict.Stored, time.Now()
+		}
+		if len(verdict.Lost) == 0 || time.Since(moved) >= standstill {
+			return verdict, nil
+		}
+	}
 }
 
 // ID returns the tenant's id.

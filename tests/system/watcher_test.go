@@ -23,13 +23,7 @@ const (
 // TestWatcherMissesNothing has one person watch 200 devices on one WebSocket while they publish,
 // and holds what was shown against what a query finds.
 func TestWatcherMissesNothing(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	platform := newPlatform(ctx, t)
-	if err := platform.Start(ctx); err != nil {
-		t.Fatal(err)
-	}
-	tenant := firstTenant(ctx, t, platform)
+	ctx, platform, tenant := startPlatform(t)
 	devices := newDevices(ctx, t, platform.Doors(), tenant, watchedDevices)
 	for _, device := range devices.firmware {
 		device.Pause = watchedPause

@@ -19,6 +19,9 @@ var kafkaPOM []byte
 //go:embed cassandra.pom.xml
 var cassandraPOM []byte
 
+//go:embed s3.pom.xml
+var s3POM []byte
+
 // Cache is the folder that holds what was installed: SLUICE_PARTS, else sluice/parts in the user's cache folder.
 func Cache() (string, error) {
 	if dir := os.Getenv("SLUICE_PARTS"); dir != "" {

@@ -24,6 +24,7 @@ func TestEachPartComesBack(t *testing.T) {
 		{"redis-cluster", func(ctx context.Context, dir string) (Part, error) { return NewRedisCluster(ctx, dir) }},
 		{"mosquitto", func(ctx context.Context, dir string) (Part, error) { return NewMosquitto(ctx, dir) }},
 		{"zookeeper", func(ctx context.Context, dir string) (Part, error) { return NewZooKeeper(ctx, dir) }},
+		{"s3", func(ctx context.Context, dir string) (Part, error) { return NewS3(ctx, dir) }},
 		{"haproxy", func(ctx context.Context, dir string) (Part, error) { return NewHAProxy(ctx, dir, Balanced{}) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

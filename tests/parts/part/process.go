@@ -1,5 +1,5 @@
 // Package part starts the programs that Sluice needs or is compared with, for tests: Kafka, ZooKeeper, Cassandra,
-// Redis, HAProxy, mosquitto. Each runs as a process on free ports of 127.0.0.1, with its configuration, data and log
+// Redis, S3Proxy, HAProxy, mosquitto. Each runs as a process on free ports of 127.0.0.1, with its configuration, data and log
 // in a folder that the caller gives and removes, and ends at the latest with the process that started it.
 package part
 
