@@ -4,13 +4,13 @@ MODULES := $(shell sed -n 's/^\t\.\///p' go.work)
 PACKAGES := $(addprefix ./,$(addsuffix /...,$(filter-out tests,$(MODULES))))
 FUZZTIME ?= 30s
 
-.PHONY: help build test race lint fix generate modules bench bench-fleet fuzz ledger clients test-fleet test-compose verify demo
+.PHONY: help build test race lint fix generate modules bench bench-fleet fuzz ledger clients conformance test-fleet test-compose verify demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 build: ## build the binary into bin/
-	CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/sluice ./sluice
+	GOWORK="$$(tools/trim)" CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/sluice ./sluice
 
 demo: build ## everything in one process, with demo accounts and simulated devices
 	./bin/sluice demo
@@ -19,14 +19,14 @@ test: ## the standard run: needs nothing but Go
 	go test $(PACKAGES)
 	go test -count=1 ./tests/...
 
-race: ## the same under the race detector
-	go test -race $(PACKAGES)
-	go test -race -count=1 ./tests/...
+race: ## the same under the race detector; tests/system runs a binary of its own, which has none
+	go test -race -vet=off $(PACKAGES)
+	go test -race -vet=off -count=1 $(shell go list ./tests/... | grep -v /tests/system$$)
 
 ledger: build ## kill -9 under load, twenty times, and check what was acknowledged against what is stored
 	LEDGER_KILLS=20 go test -count=1 -v -timeout 20m -run 'TestLedger' ./tests/system
 
-clients: build ## clients nobody here wrote: mosquitto, curl, libcoap, paho
+clients: build ## clients nobody here wrote: mosquitto, curl, libcoap, paho, aiocoap, Californium, the reference SDK and gateway
 	tests/clients/run
 
 test-fleet: ## the fleet on real Kafka, ZooKeeper, Cassandra, Redis and HAProxy; FULL=1 for all faults at full length
@@ -46,6 +46,10 @@ fix: ## repair what can be repaired
 generate: ## everything that is generated, again
 	cd tools && GOWORK=off go run ./protogen ../proto ../proto/gen
 	go test ./sluice -run 'Reference' -update
+	go test ./services/core-node/internal/rulenode -run 'Reference' -update
+
+conformance: ## run the tests of the reference's cases and write docs/reference/conformance.md
+	go test -count=1 ./tests/conformance -update
 
 modules: ## level the go.mod files and tidy each
 	tools/modules
