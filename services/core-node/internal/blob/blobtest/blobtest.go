@@ -3,6 +3,7 @@ package blobtest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -25,6 +26,7 @@ func Test(t *testing.T, open func(t *testing.T) blob.Store) {
 		{"deleted", deleted},
 		{"names", badNames},
 		{"many at once", manyAtOnce},
+		{"swept while it is written", sweptMeanwhile},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}
@@ -157,3 +159,30 @@ func manyAtOnce(t *testing.T, s blob.Store) {
 	}
 	group.Wait()
 }
+
+// sweptMeanwhile: what a living process is writing is not taken for what a dead one left.
+func sweptMeanwhile(t *testing.T, s blob.Store) {
+	sweeper, ok := s.(interface {
+		Sweep(ctx context.Context) (removed int, err error)
+	})
+	if !ok {
+		t.Fatalf("%T is not swept", s)
+	}
+	data := Data(9<<20, 1)
+	sweep := readerFunc(func([]byte) (int, error) {
+		if n, err := sweeper.Sweep(t.Context()); n != 0 || err != nil {
+			t.Errorf("swept %d, %v", n, err)
+		}
+		return 0, io.EOF
+	})
+	if err := s.Put(t.Context(), "tenant/blob", io.MultiReader(bytes.NewReader(data), sweep)); err != nil {
+		t.Fatalf("put: %v", err)
+	}
+	if got := all(t, s, "tenant/blob", 1<<20); !bytes.Equal(got, data) {
+		t.Errorf("read %d bytes, not the same", len(got))
+	}
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

@@ -26,7 +26,7 @@ type Options struct {
 	Dir string // made when it is first needed
 	// Reserve is how many bytes of the disk stay free; below, nothing is taken on.
 	Reserve int64
-	// Abandoned is how old a file that is being written may become: older ones, whose process has died, are removed by Sweep.
+	// Abandoned is how old a file that is being written may become: older ones, whose process has died, are removed by Sweep. 0: none are.
 	Abandoned time.Duration
 	Now       func() time.Time // nil: time.Now
 }
@@ -193,6 +193,9 @@ func (f *Folder) Delete(_ context.Context, name string) error {
 
 // Sweep removes what processes that died have left half written, and says how many files that were.
 func (f *Folder) Sweep(context.Context) (removed int, err error) {
+	if f.options.Abandoned <= 0 {
+		return 0, nil
+	}
 	root, err := os.OpenRoot(f.options.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil

@@ -19,7 +19,7 @@ import (
 // Options say where the blobs are.
 type Options struct {
 	Settings
-	// Abandoned is how old an unfinished upload may become: older ones, whose process has died, are removed by Sweep.
+	// Abandoned is how old an unfinished upload may become: older ones, whose process has died, are removed by Sweep. 0: none are.
 	Abandoned time.Duration
 	// Pause is before the first of two retries; the second comes after four times as long. 0: 200 ms.
 	Pause time.Duration
@@ -157,6 +157,9 @@ func (s *Store) remove(ctx context.Context, object string) error {
 // Sweep ends the uploads that processes which died have left, and says how many those were. Others' in the same bucket it leaves alone:
 // those outside the prefix, and of objects whose name is no blob's.
 func (s *Store) Sweep(ctx context.Context) (removed int, err error) {
+	if s.abandoned <= 0 {
+		return 0, nil
+	}
 	for u, err := range s.unfinished(ctx, s.prefix) {
 		if err != nil {
 			return removed, err
