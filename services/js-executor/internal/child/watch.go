@@ -72,32 +72,44 @@ func (w *watch) rest() { w.awake.Store(false) }
 func (w *watch) run() {
 	memory := memory{limit: w.limit}
 	for range w.wake {
-		var (
-			seen  uint64        // number of a call
-			stood time.Duration // how long the machine stood still while it ran
-		)
+		var seen looked
 		for w.awake.Load() {
 			before := time.Now()
 			time.Sleep(look)
 			number := w.engine.Current()
-			if number == 0 || number != seen { // a short call is no trouble
-				seen, stood = number, 0
+			spent, wall := w.spent()
+			if !seen.again(number, wall, processor.Stood(time.Since(before))) || number == 0 { // a short call is no trouble
 				continue
 			}
-			stood += processor.Stood(time.Since(before))
 			w.out.flush() // what was answered before does not wait for this one
 			timeout := time.Duration(w.timeout.Load())
-			spent, wall := w.spent()
 			switch {
 			case spent > timeout:
 				w.engine.Stop(number, script.Timeout)
-			case wall-stood > processor.Patience(timeout):
+			case wall-seen.stood > processor.Patience(timeout):
 				w.engine.Stop(number, script.Away)
 			case memory.spent():
 				w.engine.Stop(number, script.Memory)
 			}
 		}
 	}
+}
+
+// looked is the call that was looked at last.
+type looked struct {
+	number uint64
+	stood  time.Duration // how long the machine stood still since it began
+}
+
+// again notes a look at the call with that number, which runs for so long, when the machine stood still for so long since the look before;
+// false: it is the first at this call.
+func (l *looked) again(number uint64, wall, stood time.Duration) bool {
+	was := l.number
+	if number != was {
+		*l = looked{number: number}
+	}
+	l.stood += min(stood, wall)
+	return number == was
 }
 
 // memory is how much of it is in use.
