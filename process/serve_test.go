@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -101,12 +102,13 @@ func TestServeReturnsWhatBuildFailedOf(t *testing.T) {
 }
 
 func TestServeRefusesATakenAddress(t *testing.T) {
-	taken, err := admin.New(admin.Config{Listen: "127.0.0.1:0"}, nil, nil, nil)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer taken.Close()
 	config := testConfig()
-	config.Admin.Listen = taken.Addr()
+	config.Admin.Listen = taken.Addr().String()
 	if err := Serve(t.Context(), config, io.Discard, nil); err == nil {
 		t.Error("it started on an address that is taken")
 	}

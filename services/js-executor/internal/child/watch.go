@@ -56,9 +56,9 @@ func (w *watch) start(timeout time.Duration) {
 	}
 }
 
-// spent returns how much of its time the call that runs has used up, and how long it has taken by the clock on the wall.
-func (w *watch) spent() (spent, wall time.Duration) {
-	wall = time.Since(w.began) - time.Duration(w.at.Load())
+// spent returns how much of its time the call that runs has used up until now, and how long it has taken by the clock on the wall.
+func (w *watch) spent(now time.Time) (spent, wall time.Duration) {
+	wall = max(0, now.Sub(w.began)-time.Duration(w.at.Load()))
 	if wall < look {
 		return wall, wall // no machine's hiccup matters here
 	}
@@ -73,12 +73,14 @@ func (w *watch) run() {
 	memory := memory{limit: w.limit}
 	for range w.wake {
 		var seen looked
-		for w.awake.Load() {
-			before := time.Now()
+		for before := time.Now(); w.awake.Load(); {
 			time.Sleep(look)
-			number := w.engine.Current()
-			spent, wall := w.spent()
-			if !seen.again(number, wall, processor.Stood(time.Since(before))) || number == 0 { // a short call is no trouble
+			number, now := w.engine.Current(), time.Now()
+			spent, wall := w.spent(now)
+			// From look to look, so that no standstill is missed.
+			again := seen.again(number, wall, processor.Stood(now.Sub(before)))
+			before = now
+			if number == 0 || !again { // a short call is no trouble
 				continue
 			}
 			w.out.flush() // what was answered before does not wait for this one

@@ -116,7 +116,7 @@ func (w *worker) run(c *script.Call) script.Answer {
 	if program != nil && !c.Compile {
 		answer.Text, answer.Undefined, fault = w.engine.Run(program, c.Args)
 	}
-	answer.Ran, _ = w.watch.spent()
+	answer.Ran, _ = w.watch.spent(time.Now())
 	if fault != nil {
 		answer.Outcome, answer.Text, answer.Line = fault.Outcome, fault.Text, fault.Line
 	}
