@@ -11,15 +11,17 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluice-iot/sluice/tests/parts/part"
 )
 
 // TestFaultReconnectStorm (F18) ends both MQTT transports while many devices are connected: all come back at once,
-// through the balancer, and transports ask Kafka at most once for each.
+// through two balancers, and transports ask Kafka at most once for each.
 func TestFaultReconnectStorm(t *testing.T) {
 	ctx, s := newScene(t, "F18", shared(t), FleetOptions{})
 	s.rest() // making devices is what takes longest
 	began := time.Now()
-	crowd := &crowd{address: s.fleet.Doors().MQTT, tokens: newStrangers(ctx, t, s.tenant, crowdSize(t))}
+	crowd := &crowd{addresses: []string{s.fleet.Doors().MQTT, s.secondBalancer(ctx)}, tokens: newStrangers(ctx, t, s.tenant, crowdSize(t))}
 	t.Logf("%d devices made after %s", len(crowd.tokens), time.Since(began).Round(10*time.Millisecond))
 	s.load(ctx)
 	s.gap = s.devices.watchGap(ctx)
@@ -56,20 +58,34 @@ func TestFaultReconnectStorm(t *testing.T) {
 	s.judge(ctx, fmt.Sprintf("both MQTT transports killed, %d devices come back at once", len(crowd.tokens)), 1)
 }
 
-// crowdSize is how many devices come: as many as STORM_DEVICES asks for, which the limit of open files lets the balancer, which
-// has two for each, serve.
+// secondBalancer starts one more in front of the same fleet and returns where its MQTT is.
+func (s *scene) secondBalancer(ctx context.Context) string {
+	s.t.Helper()
+	balancer, err := part.NewHAProxy(ctx, s.t.TempDir(), s.fleet.balanced())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(balancer.Kill)
+	if err := balancer.Start(ctx); err != nil {
+		s.t.Fatal(err)
+	}
+	return balancer.MQTT
+}
+
+// crowdSize is how many devices come: as many as STORM_DEVICES asks for, which the limit of open files lets this process hold, and
+// two balancers serve, which have two for each.
 func crowdSize(t *testing.T) int {
 	t.Helper()
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	return min(times(t, "STORM_DEVICES", often(300, 10_000)), int(limit.Max-1000)/2)
+	return min(times(t, "STORM_DEVICES", often(300, 10_000)), int(limit.Max)-2000)
 }
 
 // crowd is devices that stay connected, and connect again as soon as they are not.
 type crowd struct {
-	address   string
+	addresses []string // the devices' in turn
 	tokens    []string
 	connected atomic.Int64
 	end       context.CancelFunc
@@ -78,10 +94,11 @@ type crowd struct {
 
 func (c *crowd) gather(ctx context.Context) {
 	ctx, c.end = context.WithCancel(ctx)
-	for _, token := range c.tokens {
+	for i, token := range c.tokens {
+		address := c.addresses[i%len(c.addresses)]
 		c.running.Go(func() {
 			for ctx.Err() == nil {
-				conn, code, err := dialMQTT(ctx, c.address, token, 4)
+				conn, code, err := dialMQTT(ctx, address, token, 4)
 				if err == nil && code == 0 {
 					c.remain(ctx, conn)
 				}
