@@ -250,12 +250,12 @@ func TestWindowOfUpdates(t *testing.T) {
 	for range testRules.Unacknowledged + testRules.Waiting {
 		c.AttributesUpdated([]telemetry.KeyValue{{Key: "k", Value: telemetry.OfLong(1)}}, nil)
 	}
-	if got := c.sentTo(t); len(got) != testRules.Unacknowledged || c.wire.stops > 0 {
-		t.Fatalf("sent %q, %d stops", got, c.wire.stops)
+	if got := c.sentTo(t); len(got) != testRules.Unacknowledged || c.wire.stops.Load() > 0 {
+		t.Fatalf("sent %q, %d stops", got, c.wire.stops.Load())
 	}
 	c.AttributesUpdated([]telemetry.KeyValue{{Key: "k", Value: telemetry.OfLong(1)}}, nil)
-	if c.wire.stops != 1 || c.Cause() != CauseSlow {
-		t.Errorf("%d stops by %v", c.wire.stops, c.Cause())
+	if c.wire.stops.Load() != 1 || c.Cause() != CauseSlow {
+		t.Errorf("%d stops by %v", c.wire.stops.Load(), c.Cause())
 	}
 }
 
@@ -283,7 +283,7 @@ func TestBurst(t *testing.T) {
 		c.RPC(r)
 	}
 	same(t, c.sentTo(t), "0 0", "1 0", "2 0", "3 0")
-	if c.wire.stops > 0 {
+	if c.wire.stops.Load() > 0 {
 		t.Errorf("closed by %v", c.Cause())
 	}
 }

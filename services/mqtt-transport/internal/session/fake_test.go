@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,15 +164,15 @@ func (handle) Active()           {}
 func (handle) SubscribeRPC(bool) {}
 func (handle) Close()            {}
 
-// wire counts what it is told.
+// wire counts what it is told, by whatever goroutine.
 type wire struct {
-	flushes, resumes, stops int
+	flushes, resumes, stops atomic.Int64
 	peer                    Peer
 }
 
-func (w *wire) Flush()     { w.flushes++ }
-func (w *wire) Resume()    { w.resumes++ }
-func (w *wire) Stop()      { w.stops++ }
+func (w *wire) Flush()     { w.flushes.Add(1) }
+func (w *wire) Resume()    { w.resumes.Add(1) }
+func (w *wire) Stop()      { w.stops.Add(1) }
 func (w *wire) Peer() Peer { return w.peer }
 
 var testRules = Rules{
@@ -204,7 +205,7 @@ func open(t testing.TB) *connection {
 // feed feeds b as a driver would, and returns what was not taken.
 func (c *connection) feed(ctx context.Context, b []byte) (rest []byte, v Verdict) {
 	for {
-		before := c.wire.resumes
+		before := c.wire.resumes.Load()
 		n, v := c.Feed(ctx, b)
 		b = b[n:]
 		if v == Connect {
@@ -212,7 +213,7 @@ func (c *connection) feed(ctx context.Context, b []byte) (rest []byte, v Verdict
 		}
 		c.take()
 		if v == Pause {
-			if c.hub.Wait(); c.wire.resumes > before {
+			if c.hub.Wait(); c.wire.resumes.Load() > before {
 				continue // it was for attributes being read
 			}
 		}

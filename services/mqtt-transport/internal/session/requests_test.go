@@ -88,7 +88,7 @@ func TestShortPackage(t *testing.T) {
 	c, _ := assigned(t, packet.V311, 100_000)
 	c.downloads = []*download{{ask: ask{topic.FirmwareChunk, "1"}, found: &transport.Package{Title: "FIRMWARE", Size: 200_000}}}
 	c.Feed(t.Context(), publishTo(packet.V311, "v2/fw/request/1/chunk/0", 1, ""))
-	for c.wire.stops == 0 {
+	for c.wire.stops.Load() == 0 {
 		c.take()
 	}
 	c.hub.Wait()
@@ -103,7 +103,7 @@ func TestPackageLargerThanTheClientTakes(t *testing.T) {
 	c.packetMaximum = 100
 	c.feed(t.Context(), publishTo(packet.V5, "v2/fw/request/1/chunk/0", 1, "500"))
 	c.settle()
-	if !bytes.Contains(c.written, []byte("PAYLOAD_TOO_LARGE")) || c.wire.stops == 0 {
+	if !bytes.Contains(c.written, []byte("PAYLOAD_TOO_LARGE")) || c.wire.stops.Load() == 0 {
 		t.Errorf("%q", c.written)
 	}
 }
@@ -122,7 +122,7 @@ func TestChunksAreBounded(t *testing.T) {
 	}
 	c.platform.mu.Unlock()
 	c.settle()
-	if c.wire.resumes == 0 {
+	if c.wire.resumes.Load() == 0 {
 		t.Error("not resumed")
 	}
 }
@@ -144,13 +144,13 @@ func TestProvisionedClientIsSentAway(t *testing.T) {
 		c.feed(t.Context(), []byte{0xc0, 0})
 		c.Expire()
 	}
-	if c.wire.stops > 0 {
+	if c.wire.stops.Load() > 0 {
 		t.Fatal("closed too early")
 	}
 	c.hub.Advance()
 	c.Expire()
-	if c.wire.stops == 0 || c.Cause() != CauseProvisioned {
-		t.Errorf("%d stops by %v", c.wire.stops, c.Cause())
+	if c.wire.stops.Load() == 0 || c.Cause() != CauseProvisioned {
+		t.Errorf("%d stops by %v", c.wire.stops.Load(), c.Cause())
 	}
 	c.Ended()
 }

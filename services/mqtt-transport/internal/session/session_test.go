@@ -48,13 +48,13 @@ func TestFlushIsAskedForOnce(t *testing.T) {
 		t.Fatal("what came up meanwhile was not handed on")
 	}
 	c.platform.held[2](nil)
-	if c.wire.flushes != 1 {
-		t.Errorf("asked %d times", c.wire.flushes)
+	if c.wire.flushes.Load() != 1 {
+		t.Errorf("asked %d times", c.wire.flushes.Load())
 	}
 	c.take()
 	c.platform.held[3](nil)
-	if c.wire.flushes != 2 {
-		t.Errorf("asked %d times after the writer came", c.wire.flushes)
+	if c.wire.flushes.Load() != 2 {
+		t.Errorf("asked %d times after the writer came", c.wire.flushes.Load())
 	}
 }
 
@@ -70,14 +70,14 @@ func TestSilence(t *testing.T) {
 	pass(15)
 	c.feed(t.Context(), []byte("\xc0\x00"))
 	pass(15)
-	if c.wire.stops != 0 {
+	if c.wire.stops.Load() != 0 {
 		t.Fatal("closed within one and a half times the keep-alive")
 	}
 	c.written = nil
 	pass(1)
 	c.take()
-	if c.wire.stops == 0 || string(c.written) != "\xe0\x02\x8d\x00" {
-		t.Errorf("stopped %d times, wrote % x", c.wire.stops, c.written)
+	if c.wire.stops.Load() == 0 || string(c.written) != "\xe0\x02\x8d\x00" {
+		t.Errorf("stopped %d times, wrote % x", c.wire.stops.Load(), c.written)
 	}
 	half := open(t)
 	half.feed(t.Context(), connectBytes(packet.V5)[:5])
@@ -85,7 +85,7 @@ func TestSilence(t *testing.T) {
 		half.hub.Advance()
 		half.Expire()
 	}
-	if half.wire.stops == 0 {
+	if half.wire.stops.Load() == 0 {
 		t.Error("half a CONNECT outlives the connect deadline")
 	}
 }
@@ -110,7 +110,7 @@ func TestSilenceIsNotTheClients(t *testing.T) {
 		c.hub.Advance()
 		c.Expire()
 	}
-	if c.wire.stops == 0 {
+	if c.wire.stops.Load() == 0 {
 		t.Error("the silence after it does not count")
 	}
 }
@@ -128,8 +128,8 @@ func TestFatalInItsTurn(t *testing.T) {
 	}
 	c.platform.held[0](nil)
 	c.take()
-	if string(c.written) != "\x40\x02\x00\x01" || c.wire.stops == 0 {
-		t.Errorf("wrote % x, stopped %d times", c.written, c.wire.stops)
+	if string(c.written) != "\x40\x02\x00\x01" || c.wire.stops.Load() == 0 {
+		t.Errorf("wrote % x, stopped %d times", c.written, c.wire.stops.Load())
 	}
 	if _, v := c.feed(t.Context(), nil); v != Close {
 		t.Errorf("verdict %d", v)
@@ -141,7 +141,7 @@ func TestDrain(t *testing.T) {
 	c.platform.holding = true
 	c.feed(t.Context(), packet.AppendPublish(nil, packet.V5, 1, 1, "v2/t", []byte(`{}`)))
 	c.Drain()
-	if c.wire.stops != 0 {
+	if c.wire.stops.Load() != 0 {
 		t.Fatal("closed with a message in flight")
 	}
 	c.platform.held[0](errors.New("bus is gone"))
@@ -181,7 +181,7 @@ func TestSlowClient(t *testing.T) {
 	for range testRules.OutputBytes {
 		c.AttributesUpdated([]telemetry.KeyValue{{Key: "k", Value: telemetry.OfLong(1)}}, nil)
 	}
-	if c.wire.stops == 0 {
+	if c.wire.stops.Load() == 0 {
 		t.Error("updates pile up without end")
 	}
 }
