@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -89,7 +90,7 @@ type client struct {
 	in      *bufio.Reader
 	version byte
 	nextID  uint16
-	early   []packets.Packet // messages that came before an acknowledgement
+	early   []packets.Packet // messages that came before an acknowledgement that was waited for, or the other way round
 }
 
 func dial(t testing.TB, addr string, version byte) *client {
@@ -199,16 +200,17 @@ func decode(pk *packets.Packet, body []byte) error {
 	return fmt.Errorf("servers send no packet of type %d", pk.FixedHeader.Type)
 }
 
-// expect reads a packet of that type. A message that comes before the acknowledgement of what caused it, which nothing forbids, is kept for later.
+// expect reads a packet of that type. Messages and acknowledgements come in no order among each other: one that is waited for may
+// follow one of the other kind, which is kept for later.
 func (c *client) expect(kind byte) packets.Packet {
 	c.t.Helper()
-	if kind == packets.Publish && len(c.early) > 0 {
-		pk := c.early[0]
-		c.early = c.early[1:]
+	if i := slices.IndexFunc(c.early, func(pk packets.Packet) bool { return pk.FixedHeader.Type == kind }); i >= 0 {
+		pk := c.early[i]
+		c.early = slices.Delete(c.early, i, i+1)
 		return pk
 	}
 	pk, err := c.read(patience)
-	for err == nil && kind == packets.Puback && pk.FixedHeader.Type == packets.Publish {
+	for err == nil && (kind == packets.Puback && pk.FixedHeader.Type == packets.Publish || kind == packets.Publish && pk.FixedHeader.Type == packets.Puback) {
 		c.early = append(c.early, pk)
 		pk, err = c.read(patience)
 	}
@@ -254,7 +256,7 @@ func (c *client) expectRefusal(reason byte) {
 func (c *client) expectNothing() {
 	c.t.Helper()
 	if len(c.early) > 0 {
-		c.t.Fatalf("a message on %s came, want nothing", c.early[0].TopicName)
+		c.t.Fatalf("packet of type %d on %q came, want nothing", c.early[0].FixedHeader.Type, c.early[0].TopicName)
 	}
 	pk, err := c.read(settle)
 	if timeout := net.Error(nil); !errors.As(err, &timeout) || !timeout.Timeout() {
