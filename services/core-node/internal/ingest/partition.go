@@ -250,6 +250,10 @@ func (p *partition) loop(soft, hard context.Context) error {
 func (p *partition) drain(hard context.Context) error {
 	limited, cancel := context.WithTimeout(hard, p.c.DrainTimeout)
 	defer cancel()
+	p.tracker.Leave()
+	if err := p.settle(limited); err != nil {
+		return nil //nolint:nilerr // out of time: given back
+	}
 	p.engine.Quiet()
 	for p.engine.Busy() {
 		select {

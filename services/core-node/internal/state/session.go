@@ -120,6 +120,16 @@ func (t *Tracker) Closed(d *Device, session ident.ID, at int64) {
 	}
 }
 
+// Leave ends the wait for sessions of devices whose session ended, before another owner comes: that one would not know when it did.
+// Should one be announced to it, the device has connected again.
+func (t *Tracker) Leave() {
+	for _, d := range t.devices {
+		if d.closed != 0 {
+			t.disconnected(d, d.closed)
+		}
+	}
+}
+
 // disconnected notes that d has no session any more.
 func (t *Tracker) disconnected(d *Device, at int64) {
 	d.lost, d.closed = 0, 0

@@ -225,3 +225,37 @@ func TestASessionThatAnEarlierOwnerKnewEnds(t *testing.T) {
 		})
 	}
 }
+
+// The owner that heard of such an end gives the device away before it has waited for another session: the end is not forgotten.
+func TestAnEndOutlivesTheOwnerThatHeardOfIt(t *testing.T) {
+	b := newBench(t)
+	first := session("mqtt-1", "MQTT")
+	b.open(b.state(), first, b.now.UnixMilli())
+	b.load()
+	b.now = b.now.Add(time.Second)
+	end := b.now.UnixMilli()
+	b.tracker.Closed(b.state(), first.ID, end)
+	b.tracker.Leave()
+	b.load()
+	b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "DISCONNECT_EVENT")
+	if at := b.stored[attrDisconnect].Long(); at != end {
+		t.Errorf("disconnected at %d, want %d", at, end)
+	}
+	b.now = b.now.Add(time.Second)
+	b.again(session("mqtt-2", "MQTT")) // there was another after all
+	b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "DISCONNECT_EVENT", "CONNECT_EVENT")
+	if at := b.stored[attrConnect].Long(); at <= end {
+		t.Errorf("connected again at %d, not after %d", at, end)
+	}
+}
+
+// Who leaves says nothing of devices that are connected, or whose sessions nobody has ended.
+func TestLeavingEndsNoSession(t *testing.T) {
+	b := newBench(t)
+	b.open(b.state(), session("mqtt-1", "MQTT"), b.now.UnixMilli())
+	b.tracker.Leave()
+	b.load()
+	b.pass(time.Second)
+	b.tracker.Leave()
+	b.want("CONNECT_EVENT", "ACTIVITY_EVENT")
+}
