@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/exchange"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/order"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
 )
 
@@ -49,15 +50,14 @@ type Uploads struct {
 	byName     map[Upload]*upload
 	byEndpoint map[exchange.Endpoint]int
 	bytes      int
-	// oldest and newest end the list in the order of the last block.
-	oldest, newest *upload
+	order      order.Queue[upload, *upload] // of the last block
 }
 
 type upload struct {
-	name           Upload
-	body           []byte
-	until          time.Duration
-	previous, next *upload
+	order.Links[upload]
+	name  Upload
+	body  []byte
+	until time.Duration
 }
 
 // NewUploads returns Uploads without any.
@@ -103,8 +103,8 @@ func (s *Uploads) Add(u Upload, b packet.Block, payload []byte) (body []byte, p 
 		return one.body, Complete
 	}
 	one.until = s.now() + s.limits.Idle
-	s.unlink(one)
-	s.link(one)
+	s.order.Remove(one)
+	s.order.Push(one)
 	return nil, Continue
 }
 
@@ -117,7 +117,7 @@ func (s *Uploads) Bytes() int {
 
 func (s *Uploads) begin(u Upload) *upload {
 	if s.byEndpoint[u.From] >= s.limits.PerEndpoint {
-		for one := s.oldest; one != nil; one = one.next {
+		for one := s.order.First(); one != nil; one = one.Next() {
 			if one.name.From == u.From {
 				s.forget(one)
 				break
@@ -127,13 +127,14 @@ func (s *Uploads) begin(u Upload) *upload {
 	one := &upload{name: u}
 	s.byName[u] = one
 	s.byEndpoint[u.From]++
-	s.link(one)
+	s.order.Push(one)
 	return one
 }
 
 func (s *Uploads) expire() {
-	for now := s.now(); s.oldest != nil && s.oldest.until <= now; {
-		s.forget(s.oldest)
+	now := s.now()
+	for one := s.order.First(); one != nil && one.until <= now; one = s.order.First() {
+		s.forget(one)
 	}
 }
 
@@ -147,29 +148,5 @@ func (s *Uploads) forget(one *upload) {
 		delete(s.byEndpoint, one.name.From)
 	}
 	s.bytes -= len(one.body)
-	s.unlink(one)
-}
-
-func (s *Uploads) link(one *upload) {
-	one.previous, one.next = s.newest, nil
-	if s.newest == nil {
-		s.oldest = one
-	} else {
-		s.newest.next = one
-	}
-	s.newest = one
-}
-
-func (s *Uploads) unlink(one *upload) {
-	if one.previous == nil {
-		s.oldest = one.next
-	} else {
-		one.previous.next = one.next
-	}
-	if one.next == nil {
-		s.newest = one.previous
-	} else {
-		one.next.previous = one.previous
-	}
-	one.previous, one.next = nil, nil
+	s.order.Remove(one)
 }

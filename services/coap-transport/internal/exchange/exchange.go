@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/order"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/packet"
 )
 
@@ -67,8 +68,8 @@ type Exchange struct {
 	due time.Duration
 	// reply is the datagram that answers a duplicate; nil: silence.
 	reply []byte
-	// neighbours in the list that phase puts it on.
-	previous, next *Exchange
+	// neighbours in the queue that phase puts it in.
+	order.Links[Exchange]
 }
 
 // Endpoint returns whom the request came from.
@@ -77,34 +78,5 @@ func (x *Exchange) Endpoint() Endpoint { return x.endpoint }
 // Token returns the request's token, by which the peer knows the answers.
 func (x *Exchange) Token() string { return string(x.token[:x.tokenSize]) }
 
-// list holds exchanges in order of due; all of a list have the same delay, so the end is the latest.
-type list struct {
-	first, last *Exchange
-	length      int
-}
-
-func (l *list) push(x *Exchange) {
-	x.previous, x.next = l.last, nil
-	if l.last == nil {
-		l.first = x
-	} else {
-		l.last.next = x
-	}
-	l.last = x
-	l.length++
-}
-
-func (l *list) remove(x *Exchange) {
-	if x.previous == nil {
-		l.first = x.next
-	} else {
-		x.previous.next = x.next
-	}
-	if x.next == nil {
-		l.last = x.previous
-	} else {
-		x.next.previous = x.previous
-	}
-	x.previous, x.next = nil, nil
-	l.length--
-}
+// queue holds exchanges in order of due; all of a queue have the same delay, so the newest is the latest.
+type queue = order.Queue[Exchange, *Exchange]

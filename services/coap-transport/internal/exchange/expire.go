@@ -18,14 +18,14 @@ func (t *Table) Expire(now time.Duration) (next time.Duration, ok bool) {
 func (t *Table) expire(now time.Duration) (next time.Duration, ok bool) {
 	t.acknowledge(now)
 	t.retransmit(now)
-	for x := t.remembered.first; x != nil && x.due <= now; x = t.remembered.first {
+	for x := t.remembered.First(); x != nil && x.due <= now; x = t.remembered.First() {
 		t.drop(x)
 	}
 	t.alarm = never
-	if x := t.waiting.first; x != nil {
+	if x := t.waiting.First(); x != nil {
 		t.alarm = x.due
 	}
-	if x := t.remembered.first; x != nil {
+	if x := t.remembered.First(); x != nil {
 		t.alarm = min(t.alarm, x.due)
 	}
 	if len(t.own.queue) > 0 {
@@ -36,8 +36,8 @@ func (t *Table) expire(now time.Duration) (next time.Duration, ok bool) {
 
 // acknowledge tells the peers of requests in hand for long that they need not send them again.
 func (t *Table) acknowledge(now time.Duration) {
-	for x := t.waiting.first; x != nil && x.due <= now; x = t.waiting.first {
-		t.waiting.remove(x)
+	for x := t.waiting.First(); x != nil && x.due <= now; x = t.waiting.First() {
+		t.waiting.Remove(x)
 		t.acknowledgeEmpty(x)
 	}
 }

@@ -44,7 +44,7 @@ func FuzzTable(f *testing.F) {
 		for range 10 {
 			b.after(Lifetime)
 		}
-		if left := len(b.table.exchanges) + len(b.table.own.byKey) + b.table.waiting.length + b.table.remembered.length; left != 0 {
+		if left := len(b.table.exchanges) + len(b.table.own.byKey) + b.table.waiting.Len() + b.table.remembered.Len(); left != 0 {
 			t.Errorf("%d things left", left)
 		}
 		if _, ok := b.table.Expire(b.now); ok {
@@ -59,8 +59,8 @@ func check(t *testing.T, b *bench, open int) {
 	if table.inHand != open || open > 4 {
 		t.Fatalf("%d in hand, %d were not answered", table.inHand, open)
 	}
-	if table.remembered.length > 3 || len(table.exchanges) > 4+3 {
-		t.Fatalf("%d remembered, %d held", table.remembered.length, len(table.exchanges))
+	if table.remembered.Len() > 3 || len(table.exchanges) > 4+3 {
+		t.Fatalf("%d remembered, %d held", table.remembered.Len(), len(table.exchanges))
 	}
 	if len(table.own.queue) > 2 || len(table.own.queue) != len(table.own.byKey) {
 		t.Fatalf("%d separate responses queued, %d known", len(table.own.queue), len(table.own.byKey))

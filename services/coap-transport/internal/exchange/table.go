@@ -52,10 +52,10 @@ type Table struct {
 
 	mu         sync.Mutex
 	exchanges  map[key]*Exchange
-	waiting    list // confirmable, phase waiting, due: acknowledge
+	waiting    queue // confirmable, phase waiting, due: acknowledge
 	inHand     int
-	remembered list // phase answered, due: forget
-	replyBytes int  // of the remembered
+	remembered queue // phase answered, due: forget
+	replyBytes int   // of the remembered
 	own        ownMessages
 	ended      []ended // outcomes to be told of when the lock is free
 	scratch    []byte
@@ -147,7 +147,7 @@ func (t *Table) request(now time.Duration, from Endpoint, datagram []byte, m pac
 	t.inHand++
 	t.exchanges[k] = x
 	if x.confirmable {
-		t.waiting.push(x)
+		t.waiting.Push(x)
 		t.ring(x.due)
 	}
 	return x
@@ -165,9 +165,9 @@ func (t *Table) duplicate(x *Exchange) {
 func (t *Table) drop(x *Exchange) {
 	switch {
 	case x.phase == waiting && x.confirmable:
-		t.waiting.remove(x)
+		t.waiting.Remove(x)
 	case x.phase == answered:
-		t.remembered.remove(x)
+		t.remembered.Remove(x)
 		t.replyBytes -= len(x.reply)
 	}
 	x.phase = superseded
@@ -197,13 +197,13 @@ func (t *Table) settle(now time.Duration, x *Exchange, a Answer) {
 	case x.phase == acknowledged:
 		t.respondSeparately(now, x, a)
 	case x.confirmable && a.Separate && !(a.HasBlock2 && t.probe(now, x)):
-		t.waiting.remove(x)
+		t.waiting.Remove(x)
 		t.acknowledgeEmpty(x)
 		t.respondSeparately(now, x, a)
 	default:
 		t.respond(x, a)
 		if x.confirmable {
-			t.waiting.remove(x)
+			t.waiting.Remove(x)
 			x.reply = append([]byte(nil), t.scratch...)
 		}
 	}
@@ -212,13 +212,13 @@ func (t *Table) settle(now time.Duration, x *Exchange, a Answer) {
 		return
 	}
 	x.phase, x.due = answered, now+Lifetime
-	t.remembered.push(x)
+	t.remembered.Push(x)
 	t.replyBytes += len(x.reply)
-	for t.remembered.length > t.limits.Remembered || t.replyBytes > t.limits.RememberedBytes && t.remembered.length > 1 {
+	for t.remembered.Len() > t.limits.Remembered || t.replyBytes > t.limits.RememberedBytes && t.remembered.Len() > 1 {
 		t.counts.Forgotten()
-		t.drop(t.remembered.first)
+		t.drop(t.remembered.First())
 	}
-	t.ring(t.remembered.first.due)
+	t.ring(t.remembered.First().due)
 }
 
 // respond sends a with the acknowledgement of a confirmable request, or as the non-confirmable

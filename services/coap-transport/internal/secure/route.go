@@ -52,8 +52,8 @@ func (s *Server) route(from exchange.Endpoint, datagram []byte, cut bool) {
 	}
 	if first != nil && !first.pending {
 		first.at = now
-		s.used.remove(first)
-		s.used.push(first)
+		s.used.Remove(first)
+		s.used.Push(first)
 	}
 	s.mu.Unlock()
 	for _, one := range [...]*session{first, second} {
@@ -92,16 +92,16 @@ func (s *Server) begin(from exchange.Endpoint, now time.Time) *session {
 		s.Counts.Handshake("refused")
 		return nil
 	}
-	if s.making.length >= s.Handshakes {
+	if s.making.Len() >= s.Handshakes {
 		s.Counts.Handshake("overtaken")
-		s.drop(s.making.first)
+		s.drop(s.making.First())
 	}
 	s.number++
 	one := newSession(s, from, s.number)
 	one.at, one.pending = now, true
 	s.pending[from] = one
 	s.perAddress[address]++
-	s.making.push(one)
+	s.making.Push(one)
 	s.running.Go(one.run)
 	return one
 }
@@ -116,17 +116,17 @@ func (s *Server) settle(one *session) bool {
 	now := time.Now()
 	if old := s.settled[one.from]; old != nil && (old.cid == (connectionID{}) || old.holder == one.holder) {
 		s.drop(old)
-	} else if s.used.length >= s.Sessions {
-		if s.used.first == nil || now.Sub(s.used.first.at) < s.EvictAfter {
+	} else if s.used.Len() >= s.Sessions {
+		if oldest := s.used.First(); oldest == nil || now.Sub(oldest.at) < s.EvictAfter {
 			return false
 		}
-		s.drop(s.used.first)
+		s.drop(s.used.First())
 	}
 	s.leavePending(one)
 	one.pending, one.at = false, now
 	s.settled[one.from] = one
 	s.byNumber[one.number] = one
-	s.used.push(one)
+	s.used.Push(one)
 	s.Counts.Sessions(1)
 	return true
 }
@@ -150,7 +150,7 @@ func (s *Server) drop(one *session) {
 		if s.settled[one.from] == one {
 			delete(s.settled, one.from)
 		}
-		s.used.remove(one)
+		s.used.Remove(one)
 		s.Counts.Sessions(-1)
 	}
 	if s.byCID[one.cid] == one {
@@ -168,37 +168,5 @@ func (s *Server) leavePending(one *session) {
 	if s.perAddress[address]--; s.perAddress[address] == 0 {
 		delete(s.perAddress, address)
 	}
-	s.making.remove(one)
-}
-
-// queue is sessions in the order of time.
-type queue struct {
-	first, last *session
-	length      int
-}
-
-func (q *queue) push(one *session) {
-	one.previous, one.next = q.last, nil
-	if q.last == nil {
-		q.first = one
-	} else {
-		q.last.next = one
-	}
-	q.last = one
-	q.length++
-}
-
-func (q *queue) remove(one *session) {
-	if one.previous == nil {
-		q.first = one.next
-	} else {
-		one.previous.next = one.next
-	}
-	if one.next == nil {
-		q.last = one.previous
-	} else {
-		one.next.previous = one.previous
-	}
-	one.previous, one.next = nil, nil
-	q.length--
+	s.making.Remove(one)
 }

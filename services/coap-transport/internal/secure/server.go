@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/exchange"
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/listener"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/order"
 	"github.com/sluice-iot/sluice/transport"
 	"github.com/sluice-iot/sluice/transport/certificate"
 )
@@ -82,7 +83,7 @@ type Server struct {
 	failures         map[netip.Addr]int
 	counted          time.Time // since when failures are
 	number           uint64
-	used, making     queue // settled by last use, pending by age
+	used, making     order.Queue[session, *session] // settled by last use, pending by age
 	closed           bool
 }
 
@@ -175,7 +176,7 @@ func (s *Server) sweep(ctx context.Context) {
 		select {
 		case now := <-ticker.C:
 			s.mu.Lock()
-			for one := s.used.first; one != nil && now.Sub(one.at) >= s.Idle; one = s.used.first {
+			for one := s.used.First(); one != nil && now.Sub(one.at) >= s.Idle; one = s.used.First() {
 				s.drop(one)
 			}
 			s.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"github.com/pion/dtls/v3"
 
 	"github.com/sluice-iot/sluice/services/coap-transport/internal/exchange"
+	"github.com/sluice-iot/sluice/services/coap-transport/internal/order"
 	"github.com/sluice-iot/sluice/transport"
 )
 
@@ -29,11 +30,11 @@ type session struct {
 	records records
 
 	// guarded by Server.mu
-	pending        bool
-	at             time.Time // of the last datagram; of a pending one, the first
-	cid            connectionID
-	previous, next *session
-	holder         transport.Credentials
+	order.Links[session]
+	pending bool
+	at      time.Time // of the last datagram; of a pending one, the first
+	cid     connectionID
+	holder  transport.Credentials
 
 	// claimed says that the peer named itself, or showed a certificate; run's alone.
 	claimed bool
