@@ -196,18 +196,25 @@ func TestANewOwnerFindsWhoIsGone(t *testing.T) {
 	}
 }
 
+// endedElsewhere is an owner that heard at end of the end of a session only an earlier one knew.
+func endedElsewhere(t *testing.T) (b *bench, end int64) {
+	t.Helper()
+	b = newBench(t)
+	first := session("mqtt-1", "MQTT")
+	b.open(b.state(), first, b.now.UnixMilli())
+	b.load()
+	b.now = b.now.Add(time.Second)
+	end = b.now.UnixMilli()
+	b.tracker.Closed(b.state(), first.ID, end)
+	return b, end
+}
+
 // A session that ends while its device changes owner: the new one, which never heard of it, notes the end, unless another is
 // announced.
 func TestASessionThatAnEarlierOwnerKnewEnds(t *testing.T) {
 	for name, second := range map[string]bool{"the only one": false, "another follows": true} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			first := session("mqtt-1", "MQTT")
-			b.open(b.state(), first, b.now.UnixMilli())
-			b.load()
-			b.now = b.now.Add(time.Second)
-			end := b.now.UnixMilli()
-			b.tracker.Closed(b.state(), first.ID, end)
+			b, end := endedElsewhere(t)
 			b.want("CONNECT_EVENT", "ACTIVITY_EVENT")
 			if second {
 				b.now = b.now.Add(time.Second)
@@ -228,13 +235,7 @@ func TestASessionThatAnEarlierOwnerKnewEnds(t *testing.T) {
 
 // The owner that heard of such an end gives the device away before it has waited for another session: the end is not forgotten.
 func TestAnEndOutlivesTheOwnerThatHeardOfIt(t *testing.T) {
-	b := newBench(t)
-	first := session("mqtt-1", "MQTT")
-	b.open(b.state(), first, b.now.UnixMilli())
-	b.load()
-	b.now = b.now.Add(time.Second)
-	end := b.now.UnixMilli()
-	b.tracker.Closed(b.state(), first.ID, end)
+	b, end := endedElsewhere(t)
 	b.tracker.Leave()
 	b.load()
 	b.want("CONNECT_EVENT", "ACTIVITY_EVENT", "DISCONNECT_EVENT")
