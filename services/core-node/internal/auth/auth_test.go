@@ -164,7 +164,7 @@ func TestKnownTokens(t *testing.T) {
 	if _, err := a.Authenticate(t.Context(), expiring); err != nil {
 		t.Errorf("of another session: %v", err)
 	}
-	now = now.Add(auth.DefaultSettings().AccessTTL)
+	now = time.Now().Add(auth.DefaultSettings().AccessTTL) // from now, as both were given by now
 	if _, err := a.Authenticate(t.Context(), expiring); !errors.Is(err, auth.ErrExpired) {
 		t.Errorf("of one that has expired: %v", err)
 	}
