@@ -246,7 +246,7 @@ func (w *simWorld) boot(ctx context.Context, id string) *simNode {
 		if err == nil {
 			err = z.Run(ctx, n.own, untilEnd)
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !n.isDead() {
 			w.violate("%s ended with %v", id, err)
 		}
 	})
