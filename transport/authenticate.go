@@ -47,6 +47,8 @@ type credentials struct {
 type flight struct {
 	done    chan struct{}
 	verdict *verdict
+	// named is set by an event that names the credentials; of credentials, under its lock.
+	named bool
 }
 
 func newCredentials(c *Config) (*credentials, error) {
@@ -157,15 +159,33 @@ func (t *Transport) join(c Credentials, again bool) *flight {
 	k.flights[remembered] = f
 	k.calls.Go(func() {
 		var a answer
-		f.verdict, a = t.ask(c)
-		k.mu.Lock()
-		delete(k.flights, remembered)
-		k.mu.Unlock()
+		f.verdict, a = t.ask(c, f)
+		t.strangers.judged(&c, f.verdict.err)
+		k.land(remembered, f)
 		close(f.done)
 		t.verdicts.leave(a) // nobody waits for this
 		<-k.slots
 	})
 	return f
+}
+
+// land ends f: who comes from now on does not wait for it.
+func (k *credentials) land(remembered Credentials, f *flight) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.flights[remembered] == f {
+		delete(k.flights, remembered)
+	}
+}
+
+// rename drops what is known of credentials whose device is another now, and marks what is being asked about them.
+func (k *credentials) rename(c Credentials) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.known.Invalidate(c)
+	if f := k.flights[c]; f != nil {
+		f.named = true
+	}
 }
 
 // close lets nobody ask any more and waits for the calls in progress.
@@ -192,7 +212,7 @@ type answer struct {
 
 // ask gets a verdict from another transport or the core, and remembers it. It ends within the
 // call budget. The answer returned may be left for other transports.
-func (t *Transport) ask(c Credentials) (*verdict, answer) {
+func (t *Transport) ask(c Credentials, f *flight) (*verdict, answer) {
 	ctx, cancel := context.WithTimeout(context.Background(), t.config.CallBudget)
 	defer cancel()
 	request, err := proto.Marshal(c.request())
@@ -210,12 +230,12 @@ func (t *Transport) ask(c Credentials) (*verdict, answer) {
 		if a.err == nil {
 			v.device, isNew, v.err = t.device(a.info, c)
 		}
-		if attempt == 1 {
-			t.strangers.judged(&c, v.err)
-		}
 		if v.err != nil {
-			t.remember(c, v, 0)
-			return v, answer{}
+			if t.reject(c, f, v) || attempt == maxAsks {
+				return v, answer{}
+			}
+			shared = false
+			continue
 		}
 		// An event that came meanwhile may be younger than the answer. One about a device this
 		// process knew nothing of left no trace but in unmatched.
@@ -228,6 +248,21 @@ func (t *Transport) ask(c Credentials) (*verdict, answer) {
 		}
 		shared = false // only the core knows what is newer
 	}
+}
+
+// reject ends f with v, an error, and remembers it; false when an event named the credentials since they were asked about: who came after it
+// waits for f as well, and may be right.
+func (t *Transport) reject(c Credentials, f *flight, v *verdict) bool {
+	k := t.credentials
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f.named {
+		f.named = false
+		return false
+	}
+	t.remember(c, v, 0)
+	delete(k.flights, c.remembered())
+	return true
 }
 
 // find looks among what other transports left, if it may, and then asks the core.

@@ -212,6 +212,27 @@ func TestAnAnswerOvertakenByAnEventIsAskedForAgain(t *testing.T) {
 	}
 }
 
+// TestWhoComesAfterAGrantIsNotRefusedForWhoCameBefore: a refusal under way, which others wait for, is older than the event that makes the token right.
+func TestWhoComesAfterAGrantIsNotRefusedForWhoCameBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := transporttest.Start(t, nil)
+		other := r.Core.AddDevice("OTHER")
+		synctest.Wait()
+		resume := r.Core.Stall()
+		var asking sync.WaitGroup
+		asking.Go(func() { authenticate(t, r, token("T")) })
+		synctest.Wait()
+		r.Core.Change(func() { other.Token = "T" })
+		r.Changed(t, other, false, true)
+		asking.Go(func() { authenticate(t, r, token("T")) })
+		synctest.Wait()
+		expectAsked(t, r, 1)
+		resume()
+		asking.Wait()
+		expectAsked(t, r, 2)
+	})
+}
+
 // While changes are not heard of, nothing is believed for long.
 func TestWithoutEventsCredentialsAreBelievedForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

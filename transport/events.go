@@ -114,7 +114,7 @@ func (t *Transport) onEvent(r bus.Record) {
 		t.events.unmatched.Store(number)
 	}
 	for _, token := range e.GetCredentialsIds() {
-		t.credentials.known.Invalidate(Credentials{Token: token})
+		t.credentials.rename(Credentials{Token: token})
 	}
 	switch {
 	case e.GetDeleted():

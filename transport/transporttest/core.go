@@ -125,7 +125,7 @@ func (c *Core) Fail(err error) {
 	c.fault = err
 }
 
-// Stall keeps all answers back until the returned function is called.
+// Stall keeps all answers back until the returned function is called; they say what was so when the question came.
 func (c *Core) Stall() (resume func()) {
 	stalled := make(chan struct{})
 	c.mu.Lock()
@@ -153,11 +153,9 @@ func (c *Core) Answer(topic string, request []byte) ([]byte, error) {
 	return c.answer(context.Background(), topic, request)
 }
 
+// answer says what is so now; when the answers are kept back, it comes later.
 func (c *Core) answer(ctx context.Context, topic string, request []byte) ([]byte, error) {
-	c.mu.Lock()
-	stalled := c.stalled
-	c.asked++
-	c.mu.Unlock()
+	answer, stalled, err := c.answerNow(topic, request)
 	if stalled != nil {
 		select {
 		case <-stalled:
@@ -165,16 +163,22 @@ func (c *Core) answer(ctx context.Context, topic string, request []byte) ([]byte
 			return nil, ctx.Err()
 		}
 	}
+	return answer, err
+}
+
+func (c *Core) answerNow(topic string, request []byte) (answer []byte, stalled chan struct{}, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.asked++
 	switch topic {
 	case topics.TransportRequests:
-		return c.answerTransport(request)
+		answer, err = c.answerTransport(request)
 	case topics.Core:
-		return c.readAttributes(request)
+		answer, err = c.readAttributes(request)
 	default:
-		return nil, errors.New("no calls go to " + topic)
+		err = errors.New("no calls go to " + topic)
 	}
+	return answer, c.stalled, err
 }
 
 func (b *Basic) matches(c *sluicepb.ValidateBasic) bool {
