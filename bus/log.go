@@ -32,8 +32,10 @@ type log struct {
 	asked   *wire.Fetch // the question under way
 	set     *record.Set // what is left of the last answer
 	offset  int64       // next to read
+	askedAt int64
 	arrived int64
-	heard   atomic.Int64 // when everything there was had been handed over, on the client's clock
+	holds   int64        // the last answer has at least what there was at this time, however long it took to come
+	heard   atomic.Int64 // what there was at this time has been handed over; all on the client's clock
 	wait    time.Duration
 	pause   *backoff
 	gone    bool // the topic was not there when last looked for
@@ -147,8 +149,8 @@ func (l *log) fetch(ctx context.Context) error {
 		l.from(offset)
 	}
 	l.gone = false
-	if l.arrived > 0 {
-		l.heard.Store(l.arrived) // what that answer held has been handed over
+	if l.holds > 0 {
+		l.heard.Store(l.holds) // what that answer held has been handed over
 	}
 	if l.asked == nil {
 		question := wire.Fetch{
@@ -158,14 +160,17 @@ func (l *log) fetch(ctx context.Context) error {
 		if err := l.conn.Ask(question); err != nil {
 			return err
 		}
-		l.asked = &question
+		l.asked, l.askedAt = &question, l.client.now()
 	}
 	batches, end, err := l.conn.Await(ctx, *l.asked)
 	if err != nil {
 		return err
 	}
+	l.arrived, l.holds = l.client.now(), l.askedAt
+	if len(batches) == 0 { // the broker kept the question all the while
+		l.holds = min(l.arrived, l.askedAt+int64(l.asked.Wait))
+	}
 	l.asked = nil
-	l.arrived = l.client.now()
 	l.set = record.NewSet(batches, l.offset)
 	l.pause.reset()
 	if l.lag != nil {

@@ -14,8 +14,9 @@ import (
 const tailBatch = 1024
 
 // tailWait is how long a broker holds a read of a tail while there is nothing new: an answer that
-// holds nothing is a sign of life.
-const tailWait = 400 * time.Millisecond
+// holds nothing is a sign of life. One that holds something may have been on its way for as long as it was waited for, and is a sign of
+// life of when it was asked for: silences last up to twice this.
+const tailWait = 300 * time.Millisecond
 
 // tail is a topic that is being tailed.
 type tail struct{ logs []*log }
@@ -34,23 +35,24 @@ func (c *Client) Tail(ctx context.Context, topic string, ready chan<- struct{}, 
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	records := make(chan []Record)
+	portions := make(chan portion)
 	var readers sync.WaitGroup
 	defer readers.Wait()
 	defer cancel(nil)
 	for _, l := range logs {
 		readers.Go(func() {
-			if err := l.forward(ctx, records); err != nil {
+			if err := l.forward(ctx, portions); err != nil {
 				cancel(err)
 			}
 		})
 	}
 	for {
 		select {
-		case some := <-records:
-			for i := range some {
-				handle(some[i])
+		case p := <-portions:
+			for i := range p.records {
+				handle(p.records[i])
 			}
+			p.handled <- struct{}{}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -112,16 +114,28 @@ func (c *Client) Silence(topic string) time.Duration {
 	return time.Duration(now - oldest)
 }
 
-// forward sends the log's records to records until ctx ends.
-func (l *log) forward(ctx context.Context, records chan<- []Record) error {
+// portion is what a log read at once. handled has room for one.
+type portion struct {
+	records []Record
+	handled chan<- struct{}
+}
+
+// forward sends what the log holds to portions until ctx ends, each once the one before it has been handled: only then is it heard of.
+func (l *log) forward(ctx context.Context, portions chan<- portion) error {
 	defer l.release()
+	handled := make(chan struct{}, 1)
 	for {
 		some, err := l.read(ctx, tailBatch)
 		if err != nil {
 			return err
 		}
 		select {
-		case records <- some:
+		case portions <- portion{some, handled}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case <-handled:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

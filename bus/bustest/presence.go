@@ -79,6 +79,11 @@ func endsAsTaken(t *testing.T, node string, ended <-chan error) {
 func twoOfOneName(t *testing.T, s *stage) {
 	older := s.dial(t, "same", nil)
 	olderEnded := run(t, older)
+	waitFor(t, "its hello, which makes it the older", func() bool {
+		said := 0
+		_, err := older.Past(t.Context(), older.ReplyTopic(), func(bus.Record) { said++ })
+		return err == nil && said > 0
+	})
 	younger := s.dial(t, "same", nil)
 	endsAsTaken(t, "same-"+s.suffix, run(t, younger))
 	goesOn(t, older, olderEnded)
