@@ -101,6 +101,7 @@ func TestConnectWhenThePlatformIsAway(t *testing.T) {
 func TestWaitingForThePlatformHoldsUpNobody(t *testing.T) {
 	r := start(t, nil)
 	r.Core.AddDevice("T")
+	r.Core.AddDevice("SLOW")
 	fast := login(t, r.service.Addr(), v311, "T")
 	resume := r.Core.Stall()
 	slow := dial(t, r.service.Addr(), v311)
@@ -111,7 +112,6 @@ func TestWaitingForThePlatformHoldsUpNobody(t *testing.T) {
 	nonsense := dial(t, r.service.Addr(), v311)
 	nonsense.write([]byte("nonsense"))
 	nonsense.expectClosed()
-	r.Core.AddDevice("SLOW")
 	resume()
 	slow.expectReason(packets.Connack, 0)
 	slow.expect(packets.Pingresp) // sent before it was accepted
