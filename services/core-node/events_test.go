@@ -53,9 +53,9 @@ func TestMissedEventsAreNotTrusted(t *testing.T) {
 		return page.Total
 	}
 	elsewhere := entity.New(n.store, entity.Options{Events: unheard{}})
-	made := 0
+	var before, made int
 	eventually(t, "the list to be remembered", func() bool {
-		before := list()
+		before = list()
 		made++
 		d := entity.Device{Tenant: n.device.Tenant, Name: "made elsewhere " + strconv.Itoa(made)}
 		if _, err := elsewhere.Devices.Create(t.Context(), d, nil); err != nil {
@@ -63,7 +63,6 @@ func TestMissedEventsAreNotTrusted(t *testing.T) {
 		}
 		return list() == before
 	})
-	before := list()
 	f.breaks <- errors.New("the test breaks it")
 	<-f.begun
 	eventually(t, "the new device to be listed", func() bool { return list() > before })
