@@ -129,6 +129,27 @@ func startWith(t *testing.T, w way, e Entry, platform session.Platform, log *slo
 	return s, l.Addr().String()
 }
 
+// TestStoppedBeforeItServes: a service that is stopped as it starts closes its listeners first, and has not failed.
+func TestStoppedBeforeItServes(t *testing.T) {
+	for name, w := range ways {
+		t.Run(name, func(t *testing.T) {
+			s, _ := start(t, w, transporttest.Start(t, nil).Transport, nil)
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			stop()
+			if err := w.serve(s, ctx, l, w.entry(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func (w way) connect(t *testing.T, addr, token string) net.Conn {
 	t.Helper()
 	conn := w.dial(t, addr, "")

@@ -18,6 +18,9 @@ import (
 func (s *Server) serveTCP(ctx context.Context, l *net.TCPListener, e Entry) error {
 	// The runtime lends out a listener's descriptor for no waiting, but that of a file.
 	f, err := l.File()
+	if err != nil && ctx.Err() != nil {
+		return nil // stopped, and l closed, before it began
+	}
 	if err != nil {
 		return fmt.Errorf("accept connections: %w", err)
 	}
