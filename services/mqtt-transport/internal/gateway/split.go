@@ -71,7 +71,7 @@ func (s *splitter) objects(data []byte) ([]entry, error) { return s.split(data, 
 func (s *splitter) split(data []byte, bracket byte) ([]entry, error) {
 	s.reset(data)
 	if s.peek() != '{' {
-		if len(data) > 0 && jsontext.Value(data).IsValid() {
+		if len(data) > 0 && jsontext.Value(data).IsValid(jsontext.AllowDuplicateNames(true)) {
 			return nil, errUnusable
 		}
 		return nil, errMalformed

@@ -129,7 +129,7 @@ func FuzzSplit(f *testing.F) {
 	for _, seed := range []string{
 		`{"A":[{"ts":1,"values":{"t":1}},{"t":2}],"C":[{"h":3}]}`, `{"A":{"t":1},"B":[{"t":1}]}`, `{"A":[5]}`, `{}`, `[]`, ``, `{"":[]}`,
 		`{"A":[{"t":1,"metadata":{"connector":"c","receivedTs":1,"publishedTs":2}}]}`, `{"\u0041":[{"\u006detadata":1}]}`, `{"A":["\\\""]}`,
-		`{"A":[{"t":1]}]}`, "{\"\xff\":[]}", `{"A":tru}`, `{"A":[{,"metadata":{"connector":"c","receivedTs":1,"publishedTs":2}}]}`,
+		`{"A":[{"t":1]}]}`, `[{"":0,"":0}] `, "{\"\xff\":[]}", `{"A":tru}`, `{"A":[{,"metadata":{"connector":"c","receivedTs":1,"publishedTs":2}}]}`,
 	} {
 		f.Add([]byte(seed))
 	}
