@@ -157,10 +157,11 @@ func (l *log) fetch(ctx context.Context) error {
 			Topic: l.topic, Partition: l.partition, Offset: l.offset,
 			MaxBytes: l.client.config.FetchBytes, Wait: l.wait,
 		}
+		l.askedAt = l.client.now() // before it goes: a process may stand still behind that
 		if err := l.conn.Ask(question); err != nil {
 			return err
 		}
-		l.asked, l.askedAt = &question, l.client.now()
+		l.asked = &question
 	}
 	batches, end, err := l.conn.Await(ctx, *l.asked)
 	if err != nil {
