@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -47,8 +48,7 @@ type credentials struct {
 type flight struct {
 	done    chan struct{}
 	verdict *verdict
-	// named is set by an event that names the credentials; of credentials, under its lock.
-	named bool
+	named   atomic.Bool // an event named the credentials since they were last asked about
 }
 
 func newCredentials(c *Config) (*credentials, error) {
@@ -184,7 +184,7 @@ func (k *credentials) rename(c Credentials) {
 	defer k.mu.Unlock()
 	k.known.Invalidate(c)
 	if f := k.flights[c]; f != nil {
-		f.named = true
+		f.named.Store(true)
 	}
 }
 
@@ -223,6 +223,7 @@ func (t *Transport) ask(c Credentials, f *flight) (*verdict, answer) {
 	}
 	shared := true
 	for attempt := 1; ; attempt++ {
+		f.named.Store(false)
 		asOf, unmatched := t.events.heard.Load(), t.events.unmatched.Load()
 		a := t.find(ctx, c, request, shared)
 		v := &verdict{err: a.err, asOf: asOf}
@@ -231,16 +232,12 @@ func (t *Transport) ask(c Credentials, f *flight) (*verdict, answer) {
 			v.device, isNew, v.err = t.device(a.info, c)
 		}
 		if v.err != nil {
-			if t.reject(c, f, v) || attempt == maxAsks {
-				return v, answer{}
-			}
-			shared = false
-			continue
+			a = answer{} // for no other transport
 		}
 		// An event that came meanwhile may be younger than the answer. One about a device this
 		// process knew nothing of left no trace but in unmatched.
-		if !v.outdated() && (!isNew || t.events.unmatched.Load() == unmatched) {
-			t.remember(c, v, a.left)
+		overtaken := v.outdated() || isNew && t.events.unmatched.Load() != unmatched
+		if !overtaken && t.settle(c, f, v, a.left) {
 			return v, a
 		}
 		if attempt == maxAsks {
@@ -250,17 +247,16 @@ func (t *Transport) ask(c Credentials, f *flight) (*verdict, answer) {
 	}
 }
 
-// reject ends f with v, an error, and remembers it; false when an event named the credentials since they were asked about: who came after it
-// waits for f as well, and may be right.
-func (t *Transport) reject(c Credentials, f *flight, v *verdict) bool {
+// settle remembers v and ends f, so that nobody waits for it any more; not if an event named the credentials since they were asked about:
+// who came after it waits for f as well.
+func (t *Transport) settle(c Credentials, f *flight, v *verdict, left time.Duration) bool {
 	k := t.credentials
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if f.named {
-		f.named = false
+	if f.named.Load() {
 		return false
 	}
-	t.remember(c, v, 0)
+	t.remember(c, v, left)
 	delete(k.flights, c.remembered())
 	return true
 }
