@@ -4,11 +4,7 @@ package redis
 
 import (
 	"context"
-	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -16,41 +12,22 @@ import (
 	"github.com/sluice-iot/sluice/transport"
 )
 
-// node is one redis-server started with settings of its own.
-type node struct {
-	*part.Process
-	address string
-}
-
-// start starts redis-server with args in a folder of its own; config, if any, is its configuration.
-func start(t *testing.T, name, config string, args ...string) node {
+// start starts a part, and kills it when the test ends.
+func start[P part.Part](t *testing.T, prepare func(context.Context, string) (P, error)) P {
 	t.Helper()
-	address, err := part.FreeAddress("tcp")
+	one, err := prepare(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := append([]string{"--bind", host, "--port", port, "--save", "", "--dir", dir}, args...)
-	if config != "" {
-		path := filepath.Join(dir, "redis.conf")
-		if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		for _, process := range one.Processes() {
+			process.Kill()
 		}
-		all = append([]string{path}, all...)
-	}
-	n := node{part.NewProcess(part.Command{
-		Name: name, Program: "redis-server", Dir: dir, Args: all,
-		Ready: func(ctx context.Context) error { return command(ctx, address, "PING") },
-	}), address}
-	if err := n.Start(t.Context()); err != nil {
+	})
+	if err := one.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(n.Kill)
-	return n
+	return one
 }
 
 // expectHarmless runs the load, loses a master in its midst, and expects right answers all along and Redis in use after it.
@@ -85,29 +62,14 @@ func expectHarmless(t *testing.T, url, mode string, change func(*transport.Confi
 }
 
 func TestClusterLosesAMaster(t *testing.T) {
-	args := []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"}
-	var nodes []node
-	create := []string{"--cluster", "create"}
-	for i := range 3 {
-		n := start(t, fmt.Sprint("cluster", i), "", args...)
-		nodes, create = append(nodes, n), append(create, n.address)
-	}
-	if out, err := exec.CommandContext(t.Context(), "redis-cli", append(create, "--cluster-yes")...).CombinedOutput(); err != nil {
-		t.Fatalf("make the cluster: %v\n%s", err, out)
-	}
-	url := fmt.Sprintf("redis://%s?addr=%s&addr=%s", nodes[0].address, nodes[1].address, nodes[2].address)
-	expectHarmless(t, url, "cluster", nil, nodes[2].Kill)
+	cluster := start(t, part.NewRedisCluster)
+	first, others, _ := strings.Cut(cluster.Address(), ",")
+	url := "redis://" + first + "?addr=" + strings.ReplaceAll(others, ",", "&addr=")
+	expectHarmless(t, url, "cluster", nil, cluster.Masters[2].Kill)
 }
 
 func TestSentinelMovesTheMaster(t *testing.T) {
-	master := start(t, "master", "")
-	host, port, err := net.SplitHostPort(master.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start(t, "replica", "", "--replicaof", host+" "+port)
-	sentinel := start(t, "sentinel", fmt.Sprintf(
-		"sentinel monitor fleet %s %s 1\nsentinel down-after-milliseconds fleet 1000\nsentinel failover-timeout fleet 3000\n", host, port), "--sentinel")
-	named := func(c *transport.Config) { c.Redis.Master = "fleet" }
-	expectHarmless(t, "redis://"+sentinel.address, "sentinel", named, master.Kill)
+	watched := start(t, part.NewRedisSentinel)
+	named := func(c *transport.Config) { c.Redis.Master = part.RedisMaster }
+	expectHarmless(t, "redis://"+watched.Address(), "sentinel", named, watched.Master.Kill)
 }
