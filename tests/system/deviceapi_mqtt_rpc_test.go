@@ -12,11 +12,14 @@ const mqttRPCFilter = "v1/devices/me/rpc/request/+"
 
 // deviceMQTTRPC are the cases of requests to devices, and of a device's own (device-api §8.3).
 func deviceMQTTRPC(t *testing.T, a *deviceAPI) {
-	t.Run("two-way", func(t *testing.T) { mqttTwoWay(t, a) })
-	t.Run("one-way", func(t *testing.T) { mqttOneWay(t, a) })
-	t.Run("persistent", func(t *testing.T) { mqttPersistent(t, a) })
-	t.Run("own", func(t *testing.T) { mqttOwnRequests(t, a) })
-	t.Run("limits", func(t *testing.T) { mqttLimits(t, a) })
+	for name, cases := range map[string]func(*testing.T, *deviceAPI){
+		"two-way": mqttTwoWay, "one-way": mqttOneWay, "persistent": mqttPersistent, "own": mqttOwnRequests, "limits": mqttLimits,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cases(t, a)
+		})
+	}
 }
 
 // answered is what a request to a device came to.

@@ -22,12 +22,15 @@ import (
 	"time"
 )
 
-// TestDeviceAPI runs the acceptance cases of the device API on one platform. A case's test begins with its id; whole groups are in the
-// files deviceapi_*_test.go. One is run alone by -run 'TestDeviceAPI$/claims'.
+// TestDeviceAPI runs the acceptance cases of the device API on one platform, groups of them side by side: each has devices of its own.
+// A case's test begins with its id; whole groups are in the files deviceapi_*_test.go. One is run alone by -run 'TestDeviceAPI$/claims'.
 func TestDeviceAPI(t *testing.T) {
 	api := newDeviceAPI(t)
 	for _, group := range deviceGroups {
-		t.Run(group.name, func(t *testing.T) { group.run(t, api) })
+		t.Run(group.name, func(t *testing.T) {
+			t.Parallel()
+			group.run(t, api)
+		})
 	}
 }
 
