@@ -1,27 +1,38 @@
-# Sluice. `make help` lists what there is; `make verify` is what CI runs first.
+# Sluice. `make help` lists what there is; `make verify` is what of CI needs no servers.
 SHELL := bash
 MODULES := $(shell sed -n 's/^\t\.\///p' go.work)
-PACKAGES := $(addprefix ./,$(addsuffix /...,$(filter-out tests,$(MODULES))))
+# Those whose tests take longest begin first, so that none is left alone at the end.
+PACKAGES := ./services/js-executor ./services/mqtt-transport ./bus ./sluice/chain $(addprefix ./,$(addsuffix /...,$(filter-out tests,$(MODULES))))
 FUZZTIME ?= 30s
+# What ships is built without C, and so are the tests. The race detector needs it; what it finds nothing in, a binary
+# of its own and the reading of sources, is not run under it.
+export CGO_ENABLED := 0
+race bench bench-fleet: export CGO_ENABLED := 1
+RACED = $(PACKAGES) $(shell go list ./tests/... | grep -vE '/tests/(architecture|system)$$')
 
-.PHONY: help build test race lint fix generate modules bench bench-fleet fuzz ledger clients conformance test-fleet test-compose verify demo
+.PHONY: help build test test-modules test-platform race lint fix generate modules bench bench-fleet fuzz ledger clients conformance test-fleet test-compose verify demo
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 build: ## build the binary into bin/
-	GOWORK="$$(tools/trim)" CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/sluice ./sluice
+	GOWORK="$$(tools/trim)" go build -ldflags '-s -w' -o bin/sluice ./sluice
 
 demo: build ## everything in one process, with demo accounts and simulated devices
 	./bin/sluice demo
 
 test: ## the standard run: needs nothing but Go
-	go test $(PACKAGES)
-	go test -count=1 ./tests/...
+	go list -export -deps $(PACKAGES) ./tests/... >/dev/null
+	$(MAKE) --no-print-directory --jobs 2 test-modules test-platform
 
-race: ## the same under the race detector; tests/system runs a binary of its own, which has none
-	go test -race -vet=off $(PACKAGES)
-	go test -race -vet=off -count=1 $(shell go list ./tests/... | grep -v /tests/system$$)
+test-modules: # beside the other one: each waits more than it computes
+	go test $(PACKAGES)
+
+test-platform:
+	go test -count=1 -p 1 -parallel 4 ./tests/system ./tests/...
+
+race: ## the same under the race detector
+	go test -race -vet=off $(RACED)
 
 ledger: build ## kill -9 under load, twenty times, and check what was acknowledged against what is stored
 	LEDGER_KILLS=20 go test -count=1 -v -timeout 20m -run 'TestLedger' ./tests/system
@@ -63,5 +74,5 @@ bench-fleet: ## the same for a process per role, on real Kafka, ZooKeeper, Cassa
 fuzz: ## each fuzz target for FUZZTIME
 	tools/fuzz $(FUZZTIME)
 
-verify: build lint test race ## what CI runs before the slower stages
+verify: build lint test race ## what of CI needs no servers
 	tools/alone

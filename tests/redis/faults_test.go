@@ -99,6 +99,7 @@ func (s *stage) load(ctx context.Context, t *testing.T, running *sync.WaitGroup)
 		running.Go(func() {
 			for ctx.Err() == nil {
 				s.authenticate(s.devices[rand.IntN(devices)], s.members[rand.IntN(members)])
+				time.Sleep(time.Millisecond) // thousands a second are enough
 			}
 		})
 	}

@@ -22,6 +22,11 @@ func TestFaultScriptExecutorKilled(t *testing.T) {
 	if err := s.tenant.UseScripts(ctx); err != nil {
 		t.Fatal(err)
 	}
+	s.rest()
+	for _, device := range s.devices.firmware { // each reading is two calls, and in a short run others use the processors too
+		device.Pause = lasting(3*scenePause, scenePause)
+	}
+	s.load(ctx)
 	s.goOn(ctx)
 	eventually(ctx, t, 2*takeOver, func() error { // readings are acknowledged before scripts have run
 		metrics, err := s.fleet.Metrics(ctx)
