@@ -165,23 +165,9 @@ func (s *stage) during(t *testing.T, what string, act func() error) (looked map[
 	return looked
 }
 
-// server starts a Redis of the test's own.
-func server(t *testing.T) *part.Single {
-	t.Helper()
-	r, err := part.NewRedis(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(r.Kill)
-	return r
-}
-
 // TestFaultsOfRedisCostLatencyOnly is F19.
 func TestFaultsOfRedisCostLatencyOnly(t *testing.T) {
-	r := server(t)
+	r := start(t, part.NewRedis)
 	s := newStage(t, "redis://"+r.Address(), "standalone", nil)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
