@@ -12,8 +12,8 @@ import (
 // program left would be gone when it starts again.
 const (
 	lowestPort = 20000
-	blocks     = 6
-	blockPorts = 2000
+	blocks     = 12
+	blockPorts = 1000
 )
 
 // block is the ports of this process alone: another's test may run beside it, and would be given the port of a program
